@@ -1,0 +1,1 @@
+"""License, count, print and audit 3D designs."""

@@ -1,0 +1,1 @@
+"""What a print centre's agent does."""

@@ -1,0 +1,1 @@
+"""Printers: what runs G-code."""

@@ -1,0 +1,1 @@
+"""Slicers: programs that turn a mesh into G-code."""

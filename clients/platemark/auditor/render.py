@@ -1,0 +1,102 @@
+"""Reports as people read them: lines for a terminal, one HTML page that needs nothing else."""
+
+import html
+from typing import Final
+
+from platemark.protocol.canonical import JsonValue
+from platemark.verify.report import Finding, Report, Verdict
+
+NOT_CLAIMED: Final = (
+    "Platemark counts key requests and part passports, not atoms: it does not show a copy made from a kept key, "
+    "a key given away off the log, a copied label, or a re-saved file registered anew."
+)
+
+_MARKS: Final = {Verdict.HOLDS: "ok", Verdict.FAILS: "FAIL", Verdict.NOT_CHECKED: "—"}
+
+
+def headline(report: Report) -> str:
+    """Return the report's result in one line."""
+    if report.failures:
+        number = len(report.failures)
+        return f"{report.subject}: {number} {'discrepancy' if number == 1 else 'discrepancies'}"
+    if not report.holds:
+        return f"{report.subject}: nothing could be checked"
+    checked = sum(1 for finding in report.findings if finding.verdict is Verdict.HOLDS)
+    skipped = sum(1 for finding in report.findings if finding.verdict is Verdict.NOT_CHECKED)
+    rest = f", {skipped} not made" if skipped else ""
+    return f"{report.subject}: {checked} checks hold, none fails{rest}"
+
+
+def rows(report: Report) -> list[tuple[str, str, str, str]]:
+    """Return the report's table: step, verdict, what was found, where it was read; in the order of the steps."""
+    ordered = sorted(report.findings, key=lambda finding: finding.step)
+    return [(finding.step.label, _MARKS[finding.verdict], _detail(finding), finding.source) for finding in ordered]
+
+
+def _detail(finding: Finding) -> str:
+    if finding.expected is None or finding.found is None:
+        return finding.detail
+    return f"{finding.detail} (expected {finding.expected}; found {finding.found})"
+
+
+def page(report: Report) -> str:
+    """Return the report as one HTML page without scripts or outside references; all text is escaped."""
+    table = "\n".join(
+        f'<tr class="{_css(mark)}"><td>{html.escape(step)}</td><td>{html.escape(mark)}</td>'
+        f"<td>{html.escape(detail)}</td><td>{html.escape(source)}</td></tr>"
+        for step, mark, detail, source in rows(report)
+    )
+    facts = "\n".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(_fact(value))}</dd>" for name, value in report.facts.items()
+    )
+    trusted = html.escape("; ".join(report.trusted) or "nobody")
+    result = "holds" if report.holds else "fails"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(report.subject)}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #1a1a1a; }}
+h1 {{ font-size: 1.3rem; overflow-wrap: anywhere; }}
+.result {{ padding: .6rem 1rem; border-radius: .3rem; font-weight: 600; }}
+.result.holds {{ background: #e3f4e6; color: #14532d; }} .result.fails {{ background: #fde7e7; color: #7f1d1d; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ddd; }}
+td {{ overflow-wrap: anywhere; }} td:first-child, td:nth-child(2) {{ white-space: nowrap; overflow-wrap: normal; }}
+tr.fail td {{ background: #fde7e7; }} tr.skip td {{ color: #666; }}
+dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem; overflow-wrap: anywhere; }}
+</style>
+</head>
+<body>
+<h1>{html.escape(report.subject)}</h1>
+<p class="result {result}">{html.escape(headline(report))}</p>
+<div class="scroll"><table>
+<thead><tr><th>step</th><th>result</th><th>what was found</th><th>read from</th></tr></thead>
+<tbody>
+{table}
+</tbody>
+</table></div>
+<h2>Facts</h2>
+<dl>
+{facts}
+</dl>
+<p>Trusted: {trusted}.</p>
+<p>{html.escape(NOT_CLAIMED)}</p>
+</body>
+</html>
+"""
+
+
+def _css(mark: str) -> str:
+    return {"FAIL": "fail", "—": "skip"}.get(mark, "ok")
+
+
+def _fact(value: JsonValue) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(_fact(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(item)}" for name, item in value.items())
+    return "none" if value is None else str(value)

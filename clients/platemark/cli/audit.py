@@ -1,0 +1,371 @@
+"""`platemark audit`: establish who made a part, under which licence, how many exist, and whether anybody lied.
+
+Reads a chain endpoint, blocks and a log's static files; asks no gateway.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from platemark.cli import values
+from platemark.cli.config import EVERYWHERE, Invocation
+from platemark.cli.exit_codes import ExitCode
+from platemark.cli.ui import plural
+from platemark.errors import MalformedError, UsageError
+
+if TYPE_CHECKING:
+    from platemark.auditor.deployment import Claim
+    from platemark.auditor.evidence import Evidence
+    from platemark.protocol.canonical import JsonValue
+    from platemark.protocol.passport import Passport
+    from platemark.protocol.units import Address
+    from platemark.sdk.chain import ChainClient
+    from platemark.verify.policy import Policy
+    from platemark.verify.report import Report
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check files, parts, designs and whole logs against the chain.",
+    epilog=EVERYWHERE,
+)
+
+Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
+Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
+OtherRpc = Annotated[
+    list[str] | None, typer.Option("--also-rpc", help="Another chain endpoint that must agree; may be repeated.")
+]
+Ledger = Annotated[
+    str | None, typer.Option("--ledger", help="Address of the PrintLedger; else taken from the log's checkpoint.")
+]
+Gateways = Annotated[
+    list[str] | None, typer.Option("--accept-gateway", help="Only these gateways' words count; may be repeated.")
+]
+
+
+@app.command("log")
+def log(
+    context: typer.Context,
+    tiles: Tiles,
+    blocks: Blocks,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+) -> int:
+    """Replay a gateway's whole print log against the chain and name every discrepancy."""
+    from platemark.auditor.replay import audit_log
+
+    invocation = _begun(context, html)
+    return _finish(invocation, audit_log(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
+
+
+@app.command("part")
+def part(
+    context: typer.Context,
+    serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
+    tiles: Tiles,
+    blocks: Blocks,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+) -> int:
+    """Establish where a part comes from, from nothing but its serial, the log and the chain."""
+    from platemark.auditor.part import audit_part
+
+    number = values.serial(serial)
+    invocation = _begun(context, html)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    return _finish(invocation, audit_part(evidence, number), html)
+
+
+@app.command("passport")
+def passport(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The passport, a JSON file.")],
+    tiles: Annotated[
+        str | None, typer.Option("--tiles", help="The print log, to look up the outcome and count the token's prints.")
+    ] = None,
+    blocks: Annotated[
+        str | None, typer.Option("--blocks", help="Where profiles are read that the gateway declared later.")
+    ] = None,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Read nothing but the file.")] = False,
+) -> int:
+    """Verify a part passport: by itself, and against the chain unless --offline."""
+    from platemark.auditor.part import audit_passport
+    from platemark.protocol.passport import PassportPartError
+    from platemark.verify.passport import refused_passport
+
+    invocation = _begun(context, html)
+    is_online = not offline and invocation.settings.rpc is not None
+    if tiles is not None and not is_online:
+        raise UsageError("the log is nothing without the chain", hint="give --rpc URL, or leave --tiles out")
+    try:
+        found = _passport(file)
+    except PassportPartError as error:
+        return _finish(invocation, refused_passport(error), html)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
+    report = audit_passport(found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None)
+    return _finish(invocation, report, html)
+
+
+@app.command("file")
+def file(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The file whose origin is asked for.")],
+    blocks: Blocks,
+    ledger: Ledger = None,
+    tiles: Annotated[str | None, typer.Option("--tiles", help="Where the ledger's address is taken from.")] = None,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+) -> int:
+    """Find out whose design a file is, and who else says so."""
+    from platemark.auditor.design import audit_file
+
+    invocation = _begun(context, html)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html)
+
+
+@app.command("design")
+def design(
+    context: typer.Context,
+    design_id: Annotated[str, typer.Argument(help="The design's id, or the beginning of one on the chain.")],
+    blocks: Blocks,
+    ledger: Ledger = None,
+    tiles: Annotated[str | None, typer.Option("--tiles", help="Where the ledger's address is taken from.")] = None,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+) -> int:
+    """Show a design's whole life: revisions, licences, prints minted, sold, reserved and settled."""
+    from platemark.auditor.design import audit_design
+    from platemark.protocol.units import DesignId
+
+    def choose(registered: Iterable[DesignId]) -> DesignId:
+        found = values.begun(
+            design_id, "design", lambda: registered, where="that are registered on this chain", code="design-unknown",
+            hint="its whole id finds out why",
+        )  # fmt: skip
+        return DesignId(found)
+
+    values.id_text_of(design_id, "design")
+    invocation = _begun(context, html)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    return _finish(invocation, audit_design(evidence, *_ledger(evidence, ledger, tiles), choose), html)
+
+
+@app.command("deployment")
+def deployment(
+    context: typer.Context,
+    record: Annotated[
+        Path | None, typer.Option("--deployment", help="Record of the deployment: deployments/CHAIN-ID.json.")
+    ] = None,
+    registry: Annotated[str | None, typer.Option("--registry", help="Address of the DesignRegistry.")] = None,
+    print_license: Annotated[str | None, typer.Option("--license", help="Address of the PrintLicense.")] = None,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="Address of the PrintLedger.")] = None,
+    deployer: Annotated[
+        str | None, typer.Option("--deployer", help="Address of the deployer, where it is a copy of the usual one.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--source", help="Checkout of Platemark to compile, with contracts/node_modules.")
+    ] = None,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+) -> int:
+    """Verify the contracts on chain: code, immutable values, addresses, wiring, record; with --source also the build.
+
+    Without a record or addresses, the addresses that this version has on every chain are audited.
+    """
+    from platemark.auditor.deployment import audit_deployment
+    from platemark.sdk.chain import ChainClient
+
+    invocation = _begun(context, html)
+    chains = [invocation.required_chain, *(ChainClient(url) for url in also_rpc or [])]
+    for chain in chains[1:]:
+        invocation.opened.callback(chain.close)
+    claim = _claim(chains[0], record, (registry, print_license, ledger), deployer)
+    if source is not None and not invocation.options.as_json:
+        invocation.ui.tell(f"compiling {source}")
+    return _finish(invocation, audit_deployment(chains, claim, source=source), html, of_prints=False)
+
+
+@app.command("settle")
+def settle(
+    context: typer.Context,
+    tiles: Tiles,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what could be settled.")] = False,
+) -> int:
+    """Finish the settlement of a gateway that is gone or unwilling, with an account of your own."""
+    from platemark.auditor.settle import open_unsigned, plan, send, settled_prints
+    from platemark.protocol.units import id_text
+
+    invocation = _begun(context)
+    evidence = _evidence(invocation, None, tiles, None, None)
+    origin = evidence.origin()
+    contracts = evidence.contracts(origin.chain_id, origin.ledger)
+    facts = evidence.facts(contracts)
+    found = plan(facts, origin, open_unsigned(evidence.log), now=invocation.clock.now())
+    value: dict[str, JsonValue] = {
+        "toSettle": found.count,
+        "settledAlready": found.settled,
+        "settled": settled_prints(facts, origin.gateway),
+        "tooEarly": {id_text(token): moment for token, moment in found.too_early.items()},
+        "returnedUnsettled": {id_text(token): prints for token, prints in found.returned.items()},
+        "transactions": [],
+    }
+    lines = [
+        f"counted on chain  {plural(settled_prints(facts, origin.gateway), 'print')} of this gateway",
+        f"nothing left      {plural(found.settled, 'token')}",
+        f"to settle now     {plural(found.count, 'token')}",
+        f"to settle later   {plural(len(found.too_early), 'token')}",
+    ]
+    lines += [
+        f"token {id_text(token)[:14]} can be settled by anybody from {values.moment_text(moment)} on"
+        for token, moment in found.too_early.items()
+    ]
+    lines += [
+        f"token {id_text(token)}: {prints} printed, returned to the holder unsettled"
+        for token, prints in found.returned.items()
+    ]
+    if found.count and not dry_run:
+        sent = send(evidence, facts, origin, found, invocation.account)
+        value["transactions"] = [f"0x{transaction.hash.hex()}" for transaction in sent]
+        counted = settled_prints(evidence.facts(contracts), origin.gateway)
+        value["settled"] = counted
+        lines.append(
+            f"settled in {plural(len(sent), 'transaction')}; "
+            f"the chain now counts {plural(counted, 'print')} of this gateway"
+        )
+    invocation.ui.result(value, lines)
+    return ExitCode.OK
+
+
+def _claim(
+    chain: "ChainClient",
+    record: Path | None,
+    addresses: tuple[str | None, str | None, str | None],
+    deployer: str | None,
+) -> "Claim":
+    """Return what is to be audited: a record, three addresses, or the addresses that follow from the code."""
+    from platemark.auditor.deployment import Claim
+    from platemark.protocol.deployment import DEPLOYER, MAX_BYTES, Contracts, DeploymentRecord, contracts_of
+    from platemark.protocol.units import parse_address
+    from platemark.sdk.files import read_limited
+
+    named = [parse_address(text) for text in addresses if text is not None]
+    if record is not None:
+        if named or deployer is not None:
+            raise UsageError("the record names the contracts already", hint="give --deployment, or addresses")
+        return Claim.of(DeploymentRecord.parse(read_limited(record, max_bytes=MAX_BYTES)))
+    if len(named) not in {0, 3}:
+        raise UsageError("name all three contracts, or none", hint="give --registry, --license and --ledger")
+    creator = DEPLOYER if deployer is None else parse_address(deployer)
+    return Claim(chain.chain_id(), Contracts(*named) if named else contracts_of(creator), creator)
+
+
+def _begun(context: typer.Context, html: Path | None = None) -> Invocation:
+    """Return what the command runs with, once its page could be written; a page of an earlier report is replaced."""
+    from platemark.sdk.files import check_output
+
+    if html is not None:
+        check_output(html, replace=True)
+    return cast("Invocation", context.obj)
+
+
+def _passport(file: Path) -> "Passport":
+    """Return the passport in a file; errors: PassportPartError, MalformedError that names the file, LocalError."""
+    from platemark.protocol.passport import MAX_BYTES, Passport, PassportPartError
+    from platemark.sdk.files import read_limited
+
+    try:
+        return Passport.parse(read_limited(file, max_bytes=MAX_BYTES))
+    except PassportPartError:
+        raise
+    except MalformedError as error:
+        raise MalformedError(
+            f"{file} is no passport: {error.message}",
+            code=error.code,
+            hint=error.hint or "a passport is the JSON file that platemark passport writes",
+        ) from error
+
+
+def _evidence(
+    invocation: Invocation,
+    blocks: str | None,
+    tiles: str | None,
+    also_rpc: list[str] | None,
+    accept_gateway: list[str] | None,
+) -> "Evidence":
+    from platemark.auditor.evidence import Evidence, LogFiles, block_source
+    from platemark.sdk.chain import ChainClient
+    from platemark.sdk.ipfs import SeveralSources
+
+    others = [ChainClient(url) for url in also_rpc or []]
+    evidence = Evidence(
+        chains=[invocation.required_chain, *others],
+        blocks=SeveralSources(()) if blocks is None else block_source(blocks),
+        log=LogFiles(tiles or ""),
+        policy=_policy(accept_gateway),
+        on_progress=_progress(invocation),
+    )
+    invocation.opened.callback(evidence.close)
+    return evidence
+
+
+def _policy(accept_gateway: list[str] | None) -> "Policy":
+    from platemark.verify.policy import Policy
+
+    return Policy(gateways=frozenset(values.address(text) for text in accept_gateway or []))
+
+
+def _progress(invocation: Invocation) -> Callable[[str], None]:
+    def on_progress(what: str) -> None:
+        if not invocation.options.as_json:
+            invocation.ui.tell(f"reading {what}")
+
+    return on_progress
+
+
+def _ledger(evidence: "Evidence", ledger: str | None, tiles: str | None) -> "tuple[int, Address]":
+    """Return the chain and the ledger that the audit is of."""
+    if ledger is not None:
+        address = values.address(ledger)
+        return evidence.chain.chain_id(), address
+    if tiles is None:
+        raise UsageError("name the ledger", hint="give --ledger ADDRESS, or --tiles with a log of it")
+    origin = evidence.origin()
+    return origin.chain_id, origin.ledger
+
+
+def _finish(invocation: Invocation, report: "Report", html: Path | None, *, of_prints: bool = True) -> int:
+    """Show the report, write the page, and return 0 when everything holds, else 3."""
+    from platemark.auditor.render import NOT_CLAIMED, headline, page, rows
+    from platemark.sdk.files import write_whole
+
+    if html is not None:
+        write_whole(html, page(report).encode(), mode=0o644)
+    if invocation.options.as_json:
+        invocation.ui.result(report.to_json())
+    else:
+        table = rows(report)
+        widths = [max((len(row[column]) for row in table), default=0) for column in (0, 1)]
+        lines = [
+            f"{step.ljust(widths[0])}  {mark.ljust(widths[1])}  {detail}  [{source}]"
+            for step, mark, detail, source in table
+        ]
+        lines.append(headline(report))
+        if "status" in report.facts:
+            lines.append(f"status: {report.facts['status']} (outcome: {report.facts.get('outcome', 'not known')})")
+        lines.append(f"trusted: {'; '.join(report.trusted) or 'nobody'}")
+        invocation.ui.result({}, lines)
+        if of_prints:
+            invocation.ui.tell(NOT_CLAIMED)
+    return ExitCode.OK if report.holds else ExitCode.VERIFICATION

@@ -1,0 +1,324 @@
+"""`platemark license`: offering licences, minting and buying their prints."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from platemark.cli import license_money, license_moving, values
+from platemark.cli.config import EVERYWHERE, Connection, Invocation, invocation
+from platemark.cli.token import LicenseArgument
+from platemark.cli.ui import plural
+from platemark.errors import MalformedError, UsageError
+from platemark.protocol.canonical import JsonValue
+from platemark.protocol.units import (
+    ZERO_ADDRESS,
+    DesignId,
+    Digest32,
+    UnixSeconds,
+    address_text,
+    id_text,
+)
+
+if TYPE_CHECKING:
+    from platemark.designer.licensing import Licensor
+    from platemark.protocol.typed_data import Terms
+    from platemark.sdk.answers import LicenseState
+
+app = typer.Typer(
+    help="Offer licences, mint or buy prints.",
+    epilog=EVERYWHERE,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PAYOUTS = ("purchase", "as-printed")
+
+
+@app.command()
+def offer(
+    context: typer.Context,
+    design: Annotated[str, typer.Argument(help="The design's id, or the beginning of one that is known here.")],
+    cap: Annotated[int, typer.Option("--cap", "--prints", help="Most prints of this licence.")],
+    price: Annotated[str, typer.Option(help="Of one print: 0.01, 5gwei; of a token also: 1250 units.")] = "0",
+    currency: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The ERC-20 of the price.")] = None,
+    payout: Annotated[str, typer.Option(help="When you are paid: purchase, or as-printed.")] = "purchase",
+    spares_flat: Annotated[int, typer.Option(min=0, max=65_535, help="Failed prints given back a reservation.")] = 0,
+    spares_per_hundred: Annotated[int, typer.Option(min=0, max=65_535, help="And for every 100 prints.")] = 0,
+    smallest: Annotated[int, typer.Option(min=1, max=65_535, help="Smallest reservation.")] = 1,
+    protection: Annotated[str, typer.Option(help="stream, delete-after or file.")] = "stream",
+    not_before: Annotated[str | None, typer.Option(help="Reservations from: 2031-01-01, +1d.")] = None,
+    not_after: Annotated[str | None, typer.Option(help="Reservations until: 2031-12-31, +90d.")] = None,
+    on_sale: Annotated[bool, typer.Option("--on-sale", help="Let anybody buy; otherwise you mint.")] = False,
+    transferable: Annotated[bool, typer.Option("--transferable", help="Prints may be passed on.")] = False,
+    materials: Annotated[list[str] | None, typer.Option("--material", help="An allowed material.")] = None,
+    commercial: Annotated[bool, typer.Option("--commercial/--non-commercial", help="May parts be sold.")] = True,
+    attribution: Annotated[bool, typer.Option("--attribution", help="The designer is named with the part.")] = False,
+    clauses: Annotated[list[str] | None, typer.Option("--clause", help="A further sentence, held by paper.")] = None,
+    revision: Annotated[int | None, typer.Option(min=1, help="The latest by default.")] = None,
+) -> None:
+    """Offer a licence: the gateway accepts it, you sign it, the chain keeps it."""
+    from platemark.protocol.terms_document import OPEN_END, Protection, TermsDocument
+
+    run = invocation(context)
+    number = values.design_id(run, design)
+    if cap < 1:
+        raise UsageError(f"a licence has at least one print, not {cap}", hint="--cap N")
+    if protection not in set(Protection):
+        raise UsageError(f"{protection[:20]!r} is no protection", hint=f"one of {', '.join(Protection)}")
+    if payout not in PAYOUTS:
+        raise UsageError(f"{payout[:20]!r} is no payout", hint=f"one of {', '.join(PAYOUTS)}")
+    with run.connect(run.account) as connection:
+        now = connection.clock.now()
+        chosen, key_commitment, title = _revision(run, connection, number, revision)
+        token = ZERO_ADDRESS if currency is None else values.address(currency)
+        try:
+            document = TermsDocument(
+                title=title,
+                design_id=number,
+                gateway=connection.gateway.address,
+                protection=Protection(protection),
+                cap=cap,
+                price=license_money.price(run, connection, price, token),
+                currency=token,
+                payout=PAYOUTS.index(payout),
+                not_before=UnixSeconds(0) if not_before is None else values.moment(not_before, now),
+                not_after=OPEN_END if not_after is None else values.moment(not_after, now),
+                spares_flat=spares_flat,
+                spares_per_hundred=spares_per_hundred,
+                smallest_reservation=smallest,
+                transferable=transferable,
+                materials=tuple(materials or ()),
+                commercial=commercial,
+                attribution=attribution,
+                clauses=tuple(clauses or ()),
+            )
+            document.encode()
+        except MalformedError as error:
+            raise UsageError(error.message, code=error.code, hint=error.hint) from error
+        run.unfinished.hint = f"the offer may be under way; look before you repeat it: {_listing(number)}"
+        license_id, state = _licensor(run, connection).offer(
+            document, revision=chosen, key_commitment=key_commitment, on_sale=on_sale
+        )
+    for sentence in document.sentences():
+        run.ui.tell(f"  {sentence.text} [{sentence.enforced_by}]")
+    run.ui.result({**_state(state), "smallestSpares": smallest_spares(state.terms)}, [id_text(license_id)])
+    _tell_spares(run, state.terms)
+    if on_sale:
+        run.ui.tell(f"anybody can buy now: platemark license buy {id_text(license_id)} --prints N")
+    elif document.payout:
+        run.ui.tell(f"prints paid as printed are sold only; next: platemark license sale {id_text(license_id)} on")
+    else:
+        run.ui.tell(f"next: platemark license mint {id_text(license_id)} --to ADDRESS --prints N")
+
+
+@app.command()
+def mint(
+    context: typer.Context,
+    license_id: LicenseArgument,
+    to: Annotated[list[str], typer.Option(help="Who gets them: ADDRESS, or ADDRESS=N; give it several times.")],
+    prints: Annotated[int | None, typer.Option(min=1, help="How many for each ADDRESS without a number.")] = None,
+) -> None:
+    """Give prints of a licence to one account, or to several with one signature."""
+    from platemark.protocol.typed_data import Grant
+
+    run = invocation(context)
+    typed, receivers = values.id_text_of(license_id, "licence"), [values.receiver(text, prints) for text in to]
+    with run.connect(run.account) as connection:
+        number = values.license_id(typed, connection)
+        look = license_money.look(number, receivers[0][0])
+        run.unfinished.hint = f"some prints may be minted already; look before you repeat it: {look}"
+        licensor = _licensor(run, connection)
+        if len(receivers) == 1:
+            state = licensor.mint(number, *receivers[0])
+        else:
+            state = licensor.mint_all([Grant(number, holder, count) for holder, count in receivers])
+        balances = {holder: connection.client.balance(number, holder) for holder, _ in receivers}
+    value: dict[str, JsonValue] = {
+        "licenseId": id_text(number),
+        "transaction": values.transaction_hash(state),
+    }
+    told: list[dict[str, JsonValue]] = [
+        {"to": address_text(holder), "prints": count, "balance": balances[holder]} for holder, count in receivers
+    ]
+    run.ui.result(
+        value | (told[0] if len(told) == 1 else {"grants": list(told)}),
+        [f"{address_text(holder)} holds {plural(balance, 'print')}" for holder, balance in balances.items()],
+    )
+
+
+@app.command("raise")
+def raise_(
+    context: typer.Context,
+    license_id: LicenseArgument,
+    revision: Annotated[int | None, typer.Option(min=1, help="The latest by default.")] = None,
+) -> None:
+    """Let a licence's prints be of a later revision; the gateway accepts it and brings that to the chain."""
+    from platemark.sdk.licenses import fetch_license
+
+    run = invocation(context)
+    typed = values.id_text_of(license_id, "licence")
+    with run.connect(run.account) as connection:
+        number = values.license_id(typed, connection)
+        design = fetch_license(connection.client, connection.gateway, number).terms.design_id
+        chosen, key_commitment, _ = _revision(run, connection, design, revision)
+        state = _licensor(run, connection).raise_revision(number, revision=chosen, key_commitment=key_commitment)
+    run.ui.result(
+        {
+            "licenseId": id_text(number),
+            "revision": chosen,
+            "transaction": values.transaction_hash(state),
+        },
+        [f"prints of this licence are of revision {chosen} from now on"],
+    )
+
+
+@app.command()
+def sale(
+    context: typer.Context,
+    license_id: LicenseArgument,
+    which: Annotated[str, typer.Argument(metavar="on|off", help="Whether anybody may buy.")],
+) -> None:
+    """Open or end a licence's sale to anybody; your signature is all it needs."""
+    if which not in {"on", "off"}:
+        raise UsageError(f"{which[:20]!r} is neither on nor off")
+    run = invocation(context)
+    typed, on_sale = values.id_text_of(license_id, "licence"), which == "on"
+    with run.connect(run.account) as connection:
+        number = values.license_id(typed, connection)
+        state = _licensor(run, connection).set_sale(number, on_sale=on_sale)
+    run.ui.result(
+        {
+            "licenseId": id_text(number),
+            "onSale": on_sale,
+            "transaction": values.transaction_hash(state),
+        },
+        ["anybody can buy now" if on_sale else "nobody can buy any more"],
+    )
+    if on_sale:
+        run.ui.tell(f"buyers run: platemark license buy {id_text(number)} --prints N")
+
+
+app.command()(license_money.buy)
+app.command()(license_moving.move)
+app.command("return")(license_money.return_)
+app.command()(license_money.earnings)
+app.command()(license_money.withdraw)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    design: Annotated[str | None, typer.Option(help="Only this design's.")] = None,
+) -> None:
+    """List licences that the gateway knows, with what is left of them."""
+    run = invocation(context)
+    number = None if design is None else values.design_id(run, design)
+    with run.connect() as connection:
+        states = connection.client.licenses(number)
+    run.ui.table(
+        "licenses",
+        [_state(item) for item in states],
+        ["licence", "left", "cap", "price", "sale", "status"],
+        [
+            [
+                id_text(item.license_id),
+                str(item.terms.cap - item.minted),
+                str(item.terms.cap),
+                license_money.price_text(item.terms),
+                "yes" if item.on_sale else "no",
+                item.status,
+            ]
+            for item in states
+        ],
+    )
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    license_id: LicenseArgument,
+    holder: Annotated[str | None, typer.Option(help="Also this account's balance.")] = None,
+) -> None:
+    """Show a licence's terms in plain words, after checking them against its id."""
+    from platemark.sdk.licenses import fetch_license
+
+    run = invocation(context)
+    typed = values.id_text_of(license_id, "licence")
+    account = None if holder is None else values.address(holder)
+    with run.connect() as connection:
+        number = values.license_id(typed, connection)
+        found = fetch_license(connection.client, connection.gateway, number)
+        balance = None if account is None else connection.client.balance(number, account)
+    value = _state(found.state)
+    value["document"] = found.document.to_json()
+    lines = [f"{sentence.text} [{sentence.enforced_by}]" for sentence in found.document.sentences()]
+    lines.append(f"{found.state.minted} of {found.terms.cap} prints are minted.")
+    if found.state.gateway != found.terms.gateway:
+        lines.append(f"It was moved: the gateway {address_text(found.state.gateway)} serves it now.")
+    if balance is not None:
+        value["balance"] = balance
+        lines.append(f"The account holds {plural(balance, 'print')}.")
+    run.ui.result(value, lines)
+
+
+def _licensor(run: Invocation, connection: Connection) -> "Licensor":
+    from platemark.designer.licensing import Licensor
+
+    return Licensor(
+        connection.client,
+        connection.gateway,
+        run.account,
+        clock=connection.clock,
+        chain=connection.chain,
+        tell=run.ui.tell,
+        patience=run.patience,
+    )
+
+
+def _revision(
+    run: Invocation, connection: Connection, number: DesignId, revision: int | None
+) -> tuple[int, Digest32, str]:
+    """Return the revision to license, its key commitment and its title, from our record or the checked manifest."""
+    from platemark.designer.registering import fetch_manifest
+
+    record = run.designs.find(number)
+    if record is not None:
+        chosen = revision or max(record.revisions())
+        manifest = record.revision(chosen).manifest
+    else:
+        chosen, manifest = fetch_manifest(connection.client, number, revision)
+    return chosen, manifest.key_commitment, manifest.title
+
+
+def smallest_spares(terms: "Terms") -> int:
+    """Return how many failed prints the smallest reservation of a licence gives back at most."""
+    return terms.spares(terms.smallest_reservation)
+
+
+def _tell_spares(run: Invocation, terms: "Terms") -> None:
+    spares, prints = smallest_spares(terms), terms.smallest_reservation
+    run.ui.tell(f"spares: {spares or 'none'} for {plural(prints, 'print')}, the smallest reservation")
+    if spares:
+        return
+    if terms.spares_per_hundred:
+        run.ui.tell(f"warning: a reservation has its first spare from {-(-100 // terms.spares_per_hundred)} prints on")
+    else:
+        run.ui.tell("warning: no failed print is given back; offer spares with --spares-flat or --spares-per-hundred")
+
+
+def _listing(design_id: DesignId) -> str:
+    return f"platemark license list --design {id_text(design_id)[:14]}"
+
+
+def _state(state: "LicenseState") -> dict[str, JsonValue]:
+    return {
+        "licenseId": id_text(state.license_id),
+        "designId": id_text(state.design_id),
+        "gateway": address_text(state.gateway),
+        "revision": state.revision,
+        "status": state.status,
+        "minted": state.minted,
+        "onSale": state.on_sale,
+        "terms": state.terms.to_json(),
+    }

@@ -1,0 +1,294 @@
+"""`platemark token`: requesting print tokens, seeing what is left of them, stopping and closing them."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from platemark.cli import values
+from platemark.cli.config import EVERYWHERE, Connection, Invocation, invocation
+from platemark.cli.ui import plural
+from platemark.errors import Kind, RefusedError
+from platemark.protocol.canonical import JsonValue
+from platemark.protocol.units import TokenId, UnixSeconds, address_text, id_text
+
+if TYPE_CHECKING:
+    from platemark.agent.permissions import Permissions, SignedPermission
+    from platemark.agent.spool import TokenRecord
+    from platemark.sdk.answers import ReservationState
+    from platemark.sdk.licenses import License
+
+app = typer.Typer(
+    help="Request print tokens and see what is left of them.",
+    epilog=EVERYWHERE,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+PERMISSION_SECONDS: Final = 24 * 3600
+"""How long a signed permission may be brought to the chain."""
+CLOSE_SECONDS: Final = 3600
+USUAL_SECONDS: Final = 30 * 24 * 3600
+RESUME: Final = "the permission is signed and kept; go on with: platemark token resume"
+
+LicenseArgument = Annotated[
+    str, typer.Argument(metavar="LICENSE", help="The licence's id, or the beginning of one that the gateway lists.")
+]
+Token = Annotated[str, typer.Argument(metavar="TOKEN", help="A print token's id, or the beginning of one.")]
+
+
+@app.command()
+def request(
+    context: typer.Context,
+    license_id: LicenseArgument,
+    prints: Annotated[int, typer.Option(min=1, max=65_535, help="How many to reserve.")],
+    expires: Annotated[
+        str | None, typer.Option(help="When the token ends: 2031-12-31, +7d; 30 days or the licence's end by default.")
+    ] = None,
+) -> None:
+    """Reserve prints and obtain their print token: your key permits, this machine's agent gets it."""
+    from platemark.agent.obtaining import permission
+    from platemark.agent.permissions import SignedPermission
+    from platemark.sdk.licenses import fetch_license
+
+    run = invocation(context)
+    typed = values.id_text_of(license_id, "licence")
+    seed = run.agent_seed
+    with run.connect(run.account) as connection:
+        number = values.license_id(typed, connection)
+        found = fetch_license(connection.client, connection.gateway, number)
+        now = connection.clock.now()
+        reservation = permission(
+            seed,
+            found.terms,
+            connection.gateway.profile,
+            serving=found.state.gateway,
+            holder=run.account.address,
+            revision=found.state.revision,
+            prints=prints,
+            expires_at=_end(found, expires, now),
+            deadline=UnixSeconds(now + PERMISSION_SECONDS),
+            now=now,
+        )
+        _check_balance(connection, found, run, prints)
+        domain = connection.gateway.deployment.ledger_domain
+        signed = SignedPermission(connection.gateway.url, reservation, run.account.sign(reservation.digest(domain)))
+        token_id = reservation.token_id(domain)
+        _permissions(run).keep(token_id, signed)
+        run.unfinished.hint = RESUME
+        record = _finish(run, connection, token_id, signed, found)
+    _obtained(run, record)
+
+
+@app.command()
+def resume(context: typer.Context) -> None:
+    """Obtain the print tokens of permissions that were signed here and interrupted."""
+    from platemark.sdk.licenses import fetch_license
+
+    run = invocation(context)
+    records = []
+    with run.connect(run.account) as connection:
+        run.unfinished.hint = RESUME
+        for signed in list(_permissions(run).all()):
+            if signed.gateway != connection.gateway.url:
+                run.ui.tell(f"one more is for another gateway: {signed.gateway}")
+                continue
+            found = fetch_license(connection.client, connection.gateway, signed.reservation.license_id)
+            token_id = signed.reservation.token_id(connection.gateway.deployment.ledger_domain)
+            records.append(_finish(run, connection, token_id, signed, found))
+    run.ui.result({"tokens": [_record(item) for item in records]}, [id_text(item.token_id) for item in records])
+    if not records:
+        run.ui.tell("nothing was interrupted")
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """List the print tokens that this machine's agent holds."""
+    run = invocation(context)
+    with run.spool() as spool:
+        records = spool.tokens()
+    run.ui.table(
+        "tokens",
+        [_record(item) for item in records],
+        ["token", "prints", "until"],
+        [
+            [id_text(item.token_id), str(item.reservation.prints), values.moment_text(item.reservation.expires_at)]
+            for item in records
+        ],
+    )
+
+
+@app.command()
+def show(context: typer.Context, token: Token) -> None:
+    """Show what is left of a print token, as the gateway counts."""
+    run = invocation(context)
+    token_id = values.token_id(run, token)
+    with run.connect() as connection:
+        state = connection.client.reservation(token_id)
+        _check_ours(connection, state, token_id)
+    run.ui.result(
+        _state(state),
+        [
+            f"token    {id_text(token_id)}",
+            f"status   {'closed' if state.closed else 'stopped' if state.stopped else state.status}",
+            f"prints   {state.prints_left} of {state.reservation.prints} left",
+            f"spares   {state.spares_left} of {state.spares} left",
+            f"until    {values.moment_text(state.reservation.expires_at)}",
+        ],
+    )
+
+
+@app.command()
+def stop(context: typer.Context, token: Token) -> None:
+    """End a token's releases at once; unused prints come back when it is closed or expires."""
+    from platemark.protocol.typed_data import Stop
+
+    run = invocation(context)
+    token_id = values.token_id(run, token)
+    with run.connect(run.account) as connection:
+        order = Stop(token_id, UnixSeconds(connection.clock.now() + CLOSE_SECONDS))
+        connection.client.stop(order, run.account.sign(order.digest(connection.gateway.deployment.ledger_domain)))
+    run.ui.result({"tokenId": id_text(token_id), "stopped": True}, ["stopped: no further key is released"])
+
+
+@app.command()
+def close(context: typer.Context, token: Token) -> None:
+    """Agree with the gateway on the final counts; unused prints come back at once."""
+    run = invocation(context)
+    token_id = values.token_id(run, token)
+    with run.connect(run.account) as connection:
+        offered = connection.client.close_offer(token_id, UnixSeconds(connection.clock.now() + CLOSE_SECONDS))
+        if offered.close.token_id != token_id:
+            raise RefusedError("the gateway offers to close another token", kind=Kind.CONFLICT, code="path-mismatch")
+        run.ui.tell(f"the gateway counts {offered.close.released} released, {offered.close.voided} given back")
+        domain = connection.gateway.deployment.ledger_domain
+        connection.client.close_token(token_id, offered.close.deadline, run.account.sign(offered.close.digest(domain)))
+        run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
+    run.ui.result(
+        {"tokenId": id_text(token_id), "released": offered.close.released, "voided": offered.close.voided},
+        [f"closed with {plural(offered.close.released, 'release')}; unused prints are back with you"],
+    )
+
+
+def _finish(
+    run: Invocation, connection: Connection, token_id: TokenId, signed: "SignedPermission", found: "License"
+) -> "TokenRecord":
+    """Bring a permission to the chain, wait, obtain its token and keep it."""
+    from platemark.agent.obtaining import obtain
+    from platemark.sdk.waiting import failed, final_in
+
+    try:
+        connection.client.reserve(signed.reservation, signed.signature)
+    except RefusedError:
+        _permissions(run).drop(token_id)
+        raise
+    run.ui.tell(
+        f"reserving {plural(signed.reservation.prints, 'print')}; {final_in(connection.gateway.final_after_seconds)}"
+    )
+
+    def final(state: "ReservationState") -> bool:
+        if state.status == "failed":
+            reason = None if state.transaction is None else connection.client.transaction(state.transaction).reason
+            _permissions(run).drop(token_id)
+            raise failed("reservation", reason)
+        return state.status == "final"
+
+    run.patience.until(lambda: connection.client.reservation(token_id), final, "the reservation")
+    record = run.patience.when_ready(
+        lambda: obtain(
+            connection.client,
+            run.agent_seed,
+            signed.reservation,
+            signed.signature,
+            terms=found.terms,
+            profile=connection.gateway.profile,
+            now=connection.clock.now(),
+        )
+    )
+    with run.spool() as spool:
+        spool.add(record)
+    _permissions(run).drop(token_id)
+    return record
+
+
+def _obtained(run: Invocation, record: "TokenRecord") -> None:
+    token = record.token()
+    number = id_text(record.token_id)
+    run.ui.result(_record(record), [number])
+    run.ui.tell(
+        f"the agent holds the token: {plural(token.prints, 'print')}, {plural(token.spares, 'spare')}, "
+        f"until {values.moment_text(token.expires_at)}"
+    )
+    run.ui.tell(f"next: platemark print {number[:14]} --printer NAME")
+
+
+def _end(found: "License", expires: str | None, now: UnixSeconds) -> UnixSeconds:
+    """Return when a token is to end; no reservation outlasts its licence."""
+    if expires is not None:
+        return values.moment(expires, now)
+    return min(UnixSeconds(now + USUAL_SECONDS), found.terms.not_after)
+
+
+def _check_balance(connection: Connection, found: "License", run: Invocation, prints: int) -> None:
+    balance = connection.client.balance(found.state.license_id, run.account.address)
+    if balance < prints:
+        raise RefusedError(
+            f"{address_text(run.account.address)} holds {plural(balance, 'print')} of this licence, not {prints}",
+            kind=Kind.CONFLICT,
+            code="balance-short",
+            hint="have more minted, or buy them: platemark license buy",
+        )
+
+
+def _check_ours(connection: Connection, state: "ReservationState", token_id: TokenId) -> None:
+    """Pass when the gateway's permission has the id that was asked for."""
+    from platemark.errors import VerificationError
+
+    found = state.reservation.token_id(connection.gateway.deployment.ledger_domain)
+    if found != token_id:
+        raise VerificationError(
+            "the gateway tells of another token",
+            step="reservation",
+            code="token-claims",
+            expected=id_text(token_id),
+            found=id_text(found),
+        )
+
+
+def _permissions(run: Invocation) -> "Permissions":
+    from platemark.agent.permissions import Permissions
+
+    return Permissions(run.settings.home.agent / "pending")
+
+
+def _record(record: "TokenRecord") -> dict[str, JsonValue]:
+    token = record.token()
+    return {
+        "tokenId": id_text(record.token_id),
+        "licenseId": id_text(token.license_id),
+        "designId": id_text(token.design_id),
+        "revision": token.revision,
+        "prints": token.prints,
+        "spares": token.spares,
+        "agent": address_text(token.agent),
+        "expiresAt": token.expires_at,
+        "gateway": token.gateway_url,
+    }
+
+
+def _state(state: "ReservationState") -> dict[str, JsonValue]:
+    return {
+        "tokenId": id_text(state.token_id),
+        "licenseId": id_text(state.reservation.license_id),
+        "status": state.status,
+        "prints": state.reservation.prints,
+        "spares": state.spares,
+        "released": state.released,
+        "voided": state.voided,
+        "printsLeft": state.prints_left,
+        "sparesLeft": state.spares_left,
+        "stopped": state.stopped,
+        "closed": state.closed,
+        "burned": state.burned,
+        "expiresAt": state.reservation.expires_at,
+    }

@@ -1,0 +1,1 @@
+"""What a designer's program does."""

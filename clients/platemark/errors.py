@@ -1,0 +1,111 @@
+"""The error tree: every error says whose fault it is, and carries a public code.
+
+    PlatemarkError
+    ├── DataError            their data is bad
+    │   ├── MalformedError       a format was broken                         exit 1
+    │   └── VerificationError    a numbered check failed                     exit 3
+    ├── RefusedError         licence, terms or policy say no                 exit 4
+    ├── ReachError           somebody could not be reached, or not yet
+    │   ├── UpstreamError        a gateway, chain or IPFS node failed        exit 1, or 75 when unreachable
+    │   └── TryLaterError        ask again after `retry_after_seconds`       exit 75
+    ├── LocalError           this machine: disk, permissions, programs       exit 1
+    └── UsageError           you called it wrongly                           exit 2
+
+Codes are public, kebab-case, never reused; `platemark.protocol.codes` lists them.
+"""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What sort of refusal an error is; the gateway maps each to one HTTP status."""
+
+    MALFORMED = "malformed"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not-found"
+    CONFLICT = "conflict"
+    LIMITED = "limited"
+    UNCONFIRMED = "unconfirmed"
+    UPSTREAM = "upstream"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class PlatemarkError(Exception):
+    """The root: a one-line message, its kind and code, and a hint for what to do next."""
+
+    def __init__(self, message: str, *, kind: Kind, code: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.code = code
+        self.hint = hint
+
+
+class DataError(PlatemarkError):
+    """Data that somebody gave us is bad."""
+
+
+class MalformedError(DataError):
+    """Bytes do not follow their format."""
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, kind=Kind.MALFORMED, code=code, hint=hint)
+
+
+class VerificationError(DataError):
+    """A numbered check failed: which step, what was expected, what was found."""
+
+    def __init__(
+        self, message: str, *, step: str, code: str, expected: str, found: str, hint: str | None = None
+    ) -> None:
+        super().__init__(message, kind=Kind.CONFLICT, code=code, hint=hint)
+        self.step = step
+        self.expected = expected
+        self.found = found
+
+
+class RefusedError(PlatemarkError):
+    """The licence, its terms or a policy say no; asking again changes nothing."""
+
+
+class ReachError(PlatemarkError):
+    """Somebody could not be reached, or cannot answer yet."""
+
+
+class UpstreamError(ReachError):
+    """A gateway, a chain endpoint or an IPFS node did not answer, or answered nonsense."""
+
+    def __init__(self, message: str, *, code: str, kind: Kind = Kind.UPSTREAM, hint: str | None = None) -> None:
+        super().__init__(message, kind=kind, code=code, hint=hint)
+
+
+class TryLaterError(ReachError):
+    """Nothing is wrong; ask again later."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        kind: Kind = Kind.UNCONFIRMED,
+        retry_after_seconds: int,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, kind=kind, code=code, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LocalError(PlatemarkError):
+    """This machine cannot do it: a disk, a permission, a missing program, a port in use."""
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, kind=Kind.UNAVAILABLE, code=code, hint=hint)
+
+
+class UsageError(PlatemarkError):
+    """The caller asked for something that makes no sense; never caught inside."""
+
+    def __init__(self, message: str, *, code: str = "usage", hint: str | None = None) -> None:
+        super().__init__(message, kind=Kind.MALFORMED, code=code, hint=hint)

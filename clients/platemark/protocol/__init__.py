@@ -1,0 +1,1 @@
+"""Platemark's wire formats: pure functions over bytes, no input or output."""

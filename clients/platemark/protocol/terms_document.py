@@ -1,0 +1,440 @@
+"""The terms of a licence as a document: ODRL for machines, plain words for people, one source for both.
+
+Each sentence says who holds it: the contract (the chain refuses otherwise), the agent (the print centre's program
+refuses otherwise) or paper (nothing but the agreement). The document's numbers are those of the terms on chain;
+sentences and policy follow from them, so that the three cannot contradict each other: `parse` derives both again.
+
+Evolution: other wording or another policy is another version.
+Source: ODRL 2.2; docs/formats.md, terms document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Self
+
+from platemark.errors import MalformedError, VerificationError
+from platemark.protocol import canonical
+from platemark.protocol.canonical import JsonValue, integer_of, object_of
+from platemark.protocol.cid import LEAF_BYTES, Cid, raw_cid
+from platemark.protocol.digests import sha256
+from platemark.protocol.plain_text import line_of, lines_of
+from platemark.protocol.typed_data import Terms
+from platemark.protocol.units import (
+    ZERO_ADDRESS,
+    Address,
+    DesignId,
+    Digest32,
+    UnixSeconds,
+    Wei,
+    address_text,
+    digest_text,
+    id_text,
+    parse_address,
+    parse_id,
+)
+
+VERSION: Final = 1
+MAX_BYTES: Final = LEAF_BYTES
+MAX_CLAUSES: Final = 64
+MAX_MATERIALS: Final = 32
+LATEST: Final = 253_402_300_799  # the end of the year 9999
+HIGHEST_SPARES_PER_HUNDRED: Final = 50
+MOST_USES: Final = 65_535
+
+_UINT40: Final = (1 << 40) - 1
+OPEN_END: Final = UnixSeconds(_UINT40)
+"""A licence that ends then never does."""
+_FREE: Final = Wei(0)
+_AT_ONCE: Final = UnixSeconds(0)
+_UINT96: Final = (1 << 96) - 1
+_WEI_DIGITS: Final = 18
+
+
+class Enforcer(StrEnum):
+    """Who holds a sentence."""
+
+    CONTRACT = "contract"
+    AGENT = "agent"
+    PAPER = "paper"
+
+
+class Protection(StrEnum):
+    """What may lie readable at the print centre: nothing, G-code while it prints, or the file."""
+
+    STREAM = "stream"
+    DELETE_AFTER = "delete-after"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One rule in plain words, and who holds it."""
+
+    text: str
+    enforced_by: Enforcer
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the sentence as the document holds it."""
+        return {"text": self.text, "enforcedBy": str(self.enforced_by)}
+
+
+@dataclass(frozen=True, slots=True)
+class TermsDocument:
+    """What a designer chooses; everything else in the document follows from it.
+
+    `price` is for one print in the currency's smallest unit, `currency` zero is the chain's coin; `not_before` 0 is
+    at once and `not_after` `OPEN_END` never; `materials` the allowed ones, none leaves them open; `clauses` are the
+    designer's own sentences.
+    """
+
+    title: str
+    design_id: DesignId
+    gateway: Address
+    protection: Protection
+    cap: int
+    price: Wei = _FREE
+    currency: Address = ZERO_ADDRESS
+    not_before: UnixSeconds = _AT_ONCE
+    not_after: UnixSeconds = OPEN_END
+    spares_flat: int = 0
+    spares_per_hundred: int = 0
+    smallest_reservation: int = 1
+    transferable: bool = False
+    payout: int = 0
+    materials: tuple[str, ...] = ()
+    commercial: bool = True
+    attribution: bool = False
+    clauses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Errors: MalformedError `terms-unsound` for numbers that the PrintLicense refuses at any time."""
+        if not 1 <= self.smallest_reservation <= self.cap:
+            raise _unsound("the smallest reservation has at least one print and at most all of them")
+        if not 0 <= self.not_before <= LATEST or (self.not_after > LATEST and self.not_after != OPEN_END):
+            raise _unsound("the licence's times are beyond the year 9999")
+        if self.not_after < self.not_before:
+            raise _unsound("the licence ends before it begins")
+        if self.spares_per_hundred > HIGHEST_SPARES_PER_HUNDRED:
+            raise _unsound(f"spares are at most {HIGHEST_SPARES_PER_HUNDRED} per hundred prints")
+        if 2 * self._spares(self.smallest_reservation) > self.smallest_reservation:
+            raise _unsound("the smallest reservation would have more spares than half its prints")
+        largest = min(self.cap, MOST_USES)
+        if largest + self._spares(largest) > MOST_USES:
+            raise _unsound(f"prints and spares of a reservation could pass {MOST_USES}")
+
+    def sentences(self) -> tuple[Sentence, ...]:
+        """Return the rules in plain words, in their fixed order."""
+        return (*self._contract_sentences(), *self._agent_sentences(), *self._paper_sentences())
+
+    def policy(self) -> dict[str, JsonValue]:
+        """Return the same rules as an ODRL offer."""
+        constraints: list[JsonValue] = [_constraint("count", "lteq", self.cap)]
+        if self.not_before:
+            constraints.append(_constraint("dateTime", "gteq", _moment(self.not_before)))
+        if self.not_after != OPEN_END:
+            constraints.append(_constraint("dateTime", "lteq", _moment(self.not_after)))
+        if self.materials:
+            constraints.append(_constraint("platemark:material", "isAnyOf", list(self.materials)))
+        constraints.append(_constraint("platemark:protection", "eq", str(self.protection)))
+        if not self.commercial:
+            constraints.append(_constraint("purpose", "eq", "platemark:nonCommercial"))
+        target = f"urn:platemark:design:{id_text(self.design_id)}"
+        permission: dict[str, JsonValue] = {"target": target, "action": "print", "constraint": constraints}
+        if duties := self._duties():
+            permission["duty"] = duties
+        prohibited: list[JsonValue] = [
+            {"target": target, "action": action} for action in ("distribute", "derive", "reproduce")
+        ]
+        if not self.transferable:
+            prohibited.append({"target": target, "action": "grantUse"})
+        return {
+            "@context": ["http://www.w3.org/ns/odrl.jsonld", {"platemark": "https://platemark.example/odrl/v1#"}],
+            "@type": "Offer",
+            "uid": f"urn:platemark:terms:{digest_text(sha256(canonical.encode(self._choices())))}",
+            "assigner": f"urn:platemark:owner:{id_text(self.design_id)}",
+            "profile": "https://platemark.example/odrl/v1",
+            "permission": [permission],
+            "prohibition": prohibited,
+        }
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the whole document."""
+        return {
+            **self._choices(),
+            "sentences": [sentence.to_json() for sentence in self.sentences()],
+            "policy": self.policy(),
+        }
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return the document that `to_json` wrote.
+
+        Errors: MalformedError; `terms-document` when sentences or policy say something else than the numbers.
+        """
+        found = object_of(value, fields=_FIELDS)
+        integer_of(found["version"], low=VERSION, high=VERSION)
+        document = cls(
+            title=line_of(found["title"]),
+            design_id=DesignId(parse_id(found["designId"])),
+            gateway=parse_address(found["gateway"]),
+            protection=_protection(found["protection"]),
+            cap=integer_of(found["cap"], low=1, high=_UINT40),
+            price=_price(found["price"]),
+            currency=parse_address(found["currency"]),
+            not_before=UnixSeconds(integer_of(found["notBefore"], high=LATEST)),
+            not_after=_end(found["notAfter"]),
+            spares_flat=integer_of(found["sparesFlat"], high=65_535),
+            spares_per_hundred=integer_of(found["sparesPerHundred"], high=65_535),
+            smallest_reservation=integer_of(found["smallestReservation"], low=1, high=65_535),
+            transferable=_flag(found["transferable"]),
+            payout=integer_of(found["payout"], high=1),
+            materials=lines_of(found["materials"], max_items=MAX_MATERIALS, max_length=60),
+            commercial=_flag(found["commercial"]),
+            attribution=_flag(found["attribution"]),
+            clauses=lines_of(found["clauses"], max_items=MAX_CLAUSES, max_length=2000),
+        )
+        derived = document.to_json()
+        if derived["sentences"] != found["sentences"] or derived["policy"] != found["policy"]:
+            raise MalformedError(
+                "the document's words or its policy do not follow from its numbers", code="terms-document"
+            )
+        return document
+
+    def encode(self) -> bytes:
+        """Return the document's bytes: the IPFS block, exactly what `parse` accepts."""
+        data = canonical.encode(self.to_json())
+        self.parse(data)
+        return data
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Return the document in canonical bytes of at most 1 MiB; errors as `from_json`."""
+        return cls.from_json(canonical.decode(data, max_bytes=MAX_BYTES))
+
+    def digest(self) -> Digest32:
+        """Return the SHA-256 of the bytes: what the terms on chain hold."""
+        return sha256(self.encode())
+
+    def cid(self) -> Cid:
+        """Return the identifier of the document's block."""
+        return raw_cid(self.encode())
+
+    def terms(self, salt: Digest32) -> Terms:
+        """Return the terms to offer on chain; `salt` (32 random bytes) tells equal licences apart."""
+        return Terms(
+            design_id=self.design_id,
+            terms_digest=self.digest(),
+            currency=self.currency,
+            price=self.price,
+            gateway=self.gateway,
+            cap=self.cap,
+            not_before=self.not_before,
+            not_after=self.not_after,
+            spares_flat=self.spares_flat,
+            spares_per_hundred=self.spares_per_hundred,
+            smallest_reservation=self.smallest_reservation,
+            transferable=self.transferable,
+            payout=self.payout,
+            salt=salt,
+        )
+
+    def check_terms(self, terms: Terms) -> None:
+        """Pass when the terms on chain are these.
+
+        Errors: VerificationError `terms-differ` naming the first member that says something else.
+        """
+        own = self.terms(terms.salt).to_json()
+        for name, found in terms.to_json().items():
+            if own[name] != found:
+                raise VerificationError(
+                    f"the document and the licence differ in {name}",
+                    step="terms",
+                    code="terms-differ",
+                    expected=str(own[name]),
+                    found=str(found),
+                )
+
+    def _spares(self, prints: int) -> int:
+        return self.spares_flat + prints * self.spares_per_hundred // 100
+
+    def _choices(self) -> dict[str, JsonValue]:
+        return {
+            "version": VERSION,
+            "title": self.title,
+            "designId": id_text(self.design_id),
+            "gateway": address_text(self.gateway),
+            "protection": str(self.protection),
+            "cap": self.cap,
+            "price": str(self.price),
+            "currency": address_text(self.currency),
+            "notBefore": self.not_before,
+            "notAfter": self.not_after,
+            "sparesFlat": self.spares_flat,
+            "sparesPerHundred": self.spares_per_hundred,
+            "smallestReservation": self.smallest_reservation,
+            "transferable": self.transferable,
+            "payout": self.payout,
+            "materials": list(self.materials),
+            "commercial": self.commercial,
+            "attribution": self.attribution,
+            "clauses": list(self.clauses),
+        }
+
+    def _contract_sentences(self) -> list[Sentence]:
+        coin = "the chain's coin" if self.currency == ZERO_ADDRESS else f"the token {address_text(self.currency)}"
+        texts = [
+            f"At most {self.cap} prints may be made under this licence.",
+            f"A reservation has at least {self.smallest_reservation} prints.",
+            f"Failed prints returned: {self.spares_flat} a reservation, {self.spares_per_hundred} per hundred prints.",
+            f"Prints are reserved with the gateway {address_text(self.gateway)}, or where the owner moves it.",
+            "Prints may be passed on to other accounts."
+            if self.transferable
+            else "Prints may not be passed on to other accounts.",
+        ]
+        if self.price:
+            texts.append(f"One print costs {_amount(self.price, self.currency)} of {coin}.")
+            texts.append(
+                "It is paid at purchase."
+                if self.payout == 0
+                else "It is paid as prints are counted; prints that are not reserved are returned for it."
+            )
+        if self.not_before:
+            texts.append(f"Prints may be reserved from {_moment_text(self.not_before)}.")
+        if self.not_after != OPEN_END:
+            texts.append(f"Prints may be reserved until {_moment_text(self.not_after)}; no reservation outlasts it.")
+        return [Sentence(text, Enforcer.CONTRACT) for text in texts]
+
+    def _agent_sentences(self) -> list[Sentence]:
+        protection = {
+            Protection.STREAM: "Nothing readable is written to a disk: the design is decrypted in memory and streamed "
+            "to the printer.",
+            Protection.DELETE_AFTER: "G-code may lie on the printer's host while it prints and is deleted afterwards.",
+            Protection.FILE: "The design may be written to a file at the print centre.",
+        }[self.protection]
+        sentences = [Sentence(protection, Enforcer.AGENT)]
+        if self.materials:
+            sentences.append(Sentence(f"Allowed materials: {', '.join(self.materials)}.", Enforcer.AGENT))
+        return sentences
+
+    def _paper_sentences(self) -> list[Sentence]:
+        texts = ["Keys and files that were received are not kept, passed on or used for other prints."]
+        if not self.commercial:
+            texts.append("Printed parts are not sold.")
+        if self.attribution:
+            texts.append("The designer is named with the part.")
+        return [Sentence(text, Enforcer.PAPER) for text in (*texts, *self.clauses)]
+
+    def _duties(self) -> list[JsonValue]:
+        duties: list[JsonValue] = []
+        if self.price:
+            unit = (
+                "platemark:coin"
+                if self.currency == ZERO_ADDRESS
+                else f"urn:platemark:token:{address_text(self.currency)}"
+            )
+            amount = {"@value": str(self.price), "@type": "xsd:integer"}
+            duties.append(
+                {"action": "compensate", "constraint": [{**_constraint("payAmount", "eq", amount), "unit": unit}]}
+            )
+        if self.protection is not Protection.FILE:
+            duties.append({"action": "delete"})
+        if self.attribution:
+            duties.append({"action": "attribute"})
+        return duties
+
+
+_FIELDS: Final = frozenset(
+    {
+        "version",
+        "title",
+        "designId",
+        "gateway",
+        "protection",
+        "cap",
+        "price",
+        "currency",
+        "notBefore",
+        "notAfter",
+        "sparesFlat",
+        "sparesPerHundred",
+        "smallestReservation",
+        "transferable",
+        "payout",
+        "materials",
+        "commercial",
+        "attribution",
+        "clauses",
+        "sentences",
+        "policy",
+    }
+)
+
+
+def check_digest(terms: Terms, data: bytes) -> TermsDocument:
+    """Return the document in `data`, which is the one that the terms on chain name and agrees with them.
+
+    Errors: VerificationError `terms-differ`; MalformedError.
+    """
+    found = sha256(data)
+    if found != terms.terms_digest:
+        raise VerificationError(
+            "this is not the document that the licence names",
+            step="terms",
+            code="terms-differ",
+            expected=digest_text(terms.terms_digest),
+            found=digest_text(found),
+        )
+    document = TermsDocument.parse(data)
+    document.check_terms(terms)
+    return document
+
+
+def _unsound(message: str) -> MalformedError:
+    return MalformedError(message, code="terms-unsound", hint="the contract would refuse such a licence")
+
+
+def _constraint(left: str, operator: str, right: JsonValue) -> dict[str, JsonValue]:
+    return {"leftOperand": left, "operator": operator, "rightOperand": right}
+
+
+def _moment(seconds: UnixSeconds) -> Mapping[str, JsonValue]:
+    return {"@value": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "@type": "xsd:dateTime"}
+
+
+def _moment_text(seconds: UnixSeconds) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _amount(price: Wei, currency: Address) -> str:
+    """Return a price as people read it: the coin with its 18 decimal places, a token in its smallest unit."""
+    if currency != ZERO_ADDRESS:
+        return f"{price} smallest units"
+    whole, part = divmod(price, 10**_WEI_DIGITS)
+    return f"{whole}.{part:018d}".rstrip("0").rstrip(".")
+
+
+def _protection(value: JsonValue) -> Protection:
+    if value not in set(Protection):
+        raise MalformedError("a protection is stream, delete-after or file", code="terms-document")
+    return Protection(line_of(value))
+
+
+def _price(value: JsonValue) -> Wei:
+    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 29:
+        raise MalformedError("a price is a decimal text", code="integer-range")
+    price = int(value)
+    if str(price) != value or price > _UINT96:
+        raise MalformedError("a price is a decimal text below 2^96", code="integer-range")
+    return Wei(price)
+
+
+def _end(value: JsonValue) -> UnixSeconds:
+    return OPEN_END if value == OPEN_END else UnixSeconds(integer_of(value, high=LATEST))
+
+
+def _flag(value: JsonValue) -> bool:
+    if not isinstance(value, bool):
+        raise MalformedError("true or false was expected", code="canonical-form")
+    return value

@@ -1,0 +1,1 @@
+"""Access to gateways, chains and IPFS for clients."""

@@ -1,0 +1,1 @@
+"""Checks in numbered steps that raise: pure, no input or output."""

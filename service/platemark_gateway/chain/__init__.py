@@ -1,0 +1,1 @@
+"""The chain: client, sending, indexing, embedded chain."""

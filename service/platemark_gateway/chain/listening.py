@@ -1,0 +1,60 @@
+"""The socket on which a server listens, and the server on it: the gateway's, and the embedded chain's."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from platemark.errors import LocalError
+
+
+def listen(host: str, port: int, preferred: int | None = None) -> socket.socket:
+    """Return a socket bound to `host` and `port`; port 0 takes `preferred` when free, else any free port.
+
+    Errors: LocalError `port-in-use`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in [preferred, port] if preferred else [port]:
+        # Naming TCP matters: asyncio switches Nagle's delay (40 ms an answer) off only for sockets that do.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate or 0))
+            listener.listen(1024)
+        except OSError as error:
+            listener.close()
+            if candidate != port:
+                continue
+            raise LocalError(
+                f"cannot listen on {host} port {port}: {error.strerror}",
+                code="port-in-use",
+                hint="choose another port, or 0 for any free one",
+            ) from error
+        return listener
+    raise AssertionError("unreachable: the last candidate returns or raises")
+
+
+async def run_server(
+    app: Any, listener: socket.socket, announce: Callable[[], None], stop: asyncio.Event | None = None
+) -> None:
+    """Serve `app` on a bound socket until SIGTERM, SIGINT or `stop`; `announce` is called when it answers."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises what it caught once more after it has ended
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5, proxy_headers=False
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn tells its start by a flag only)
+        await asyncio.sleep(0.005)
+    if server.started:
+        announce()
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopped.cancel()
+    await serving

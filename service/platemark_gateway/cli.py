@@ -1,0 +1,48 @@
+"""The command line `platemark-gateway`: names the commands; each one's code and imports live elsewhere."""
+
+import sys
+
+import typer
+
+from platemark.errors import PlatemarkError
+from platemark_gateway import commands, key_commands, recovery_commands
+from platemark_gateway.chain import commands as chain_commands
+
+app = typer.Typer(name="platemark-gateway", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+keys = typer.Typer(no_args_is_help=True, help="The vault's keys.")
+app.command("chain")(chain_commands.chain)
+app.command("dev")(chain_commands.dev)
+app.command("deploy")(commands.deploy)
+app.command("serve")(commands.serve)
+app.command("worker")(commands.worker)
+app.command("migrate")(commands.migrate)
+app.command("doctor")(commands.doctor)
+app.command("support-bundle")(commands.support_bundle)
+app.command("backup")(recovery_commands.backup)
+app.command("restore")(recovery_commands.restore)
+app.add_typer(keys, name="keys")
+keys.command("list")(key_commands.list_keys)
+keys.command("rotate")(key_commands.rotate)
+keys.command("export-log-key")(key_commands.export_log_key)
+keys.command("export-account")(key_commands.export_account)
+keys.command("import-account")(key_commands.import_account)
+
+
+@app.callback()
+def root() -> None:
+    """Count prints, release keys, keep the print log."""
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line on stderr and exit code 1."""
+    try:
+        app()
+    except PlatemarkError as error:
+        sys.stderr.write(f"platemark-gateway: {error.message} [{error.code}]\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Sessions: one request is one transaction, committed before the answer; reading and writing differ in type."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from platemark_gateway.db.engine import BUSY_TIMEOUT_SECONDS, READ_ONLY, create_engine
+from platemark_gateway.errors import UnavailableError
+
+
+class WriteSession(AsyncSession):
+    """A session inside a transaction that will be committed by whoever opened it; never commit it yourself."""
+
+
+class ReadSession(AsyncSession):
+    """A session inside a transaction that cannot write."""
+
+
+_READ_ONLY_TRANSACTION: Final = "25006"
+"""PostgreSQL's word for a server that takes no writes, a standby after a failover for example."""
+_AWAY: Final = "the database cannot be reached; nothing was changed"
+
+
+class Database:
+    """One database, SQLite or PostgreSQL.
+
+    Writers of one process on SQLite queue up here, in order, rather than poll the file's lock.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.engine = create_engine(url, pool_size=pool_size)
+        self.is_sqlite: bool = self.engine.dialect.name == "sqlite"
+        self._write = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False)
+        reading = (
+            self.engine.execution_options(**{READ_ONLY: True})
+            if self.is_sqlite
+            else self.engine.execution_options(postgresql_readonly=True)
+        )
+        self._read = async_sessionmaker(reading, class_=ReadSession, expire_on_commit=False, autoflush=False)
+        self._writer: asyncio.Lock | None = asyncio.Lock() if self.is_sqlite else None
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[WriteSession]:
+        """Open a write transaction; it is committed at the end of the block, undone by an exception.
+
+        Errors: UnavailableError `database-unreachable` when the database is away or stays locked.
+        """
+        async with self._turn(), _mapped(), _writable(), self._write() as session, session.begin():
+            # Connect now: on SQLite this takes the write lock before anything is read.
+            await session.connection()
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[ReadSession]:
+        """Open a transaction that only reads; errors as `begin`."""
+        async with _mapped(), self._read() as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._writer is None:
+            yield
+            return
+        try:
+            await asyncio.wait_for(self._writer.acquire(), BUSY_TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            raise UnavailableError(
+                "the database is busy; nothing was changed", code="database-unreachable", retry_after_seconds=2
+            ) from error
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+
+@contextlib.asynccontextmanager
+async def _mapped() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise UnavailableError(_AWAY, code="database-unreachable") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError(_AWAY, code="database-unreachable") from error
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _writable() -> AsyncIterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+            raise UnavailableError("the database takes no writes", code="database-unreachable") from error
+        raise
+
+
+async def _write_session(request: Request) -> AsyncIterator[WriteSession]:
+    database: Database = request.app.state.container.database
+    async with database.begin() as session:
+        yield session
+
+
+async def _read_session(request: Request) -> AsyncIterator[ReadSession]:
+    database: Database = request.app.state.container.database
+    async with database.read() as session:
+        yield session
+
+
+# scope="function": the commit happens when the endpoint returns, before the answer leaves. With the default
+# scope a failing commit would still answer 200.
+Writing = Annotated[WriteSession, Depends(_write_session, scope="function")]
+"""Annotation of an endpoint's parameter: a session whose transaction is committed before the response."""
+Reading = Annotated[ReadSession, Depends(_read_session, scope="function")]
+"""Annotation of an endpoint's parameter: a session that cannot write."""

@@ -1,0 +1,1 @@
+"""Licences: offers, acceptances and mints."""

@@ -1,0 +1,73 @@
+"""The print log as static tiles (C2SP tlog-tiles), anchoring on request, parts and their passports."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
+
+from platemark.errors import MalformedError
+from platemark.protocol.passport import MEDIA_TYPE
+from platemark.protocol.serial import parse_serial
+from platemark.protocol.tiles import Tile
+from platemark_gateway.auth.callers import Operator
+from platemark_gateway.container import Services
+from platemark_gateway.db.session import Reading, Writing
+from platemark_gateway.printlog import errors, passports, service
+from platemark_gateway.printlog.schemas import AnchorAnswer, AnchorOrder, PartView
+
+router = APIRouter(tags=["log"])
+
+SerialPath = Annotated[str, Path(min_length=16, max_length=32, description="a part's serial, as on its label")]
+
+
+@router.get("/log/checkpoint", response_class=Response)
+async def checkpoint(container: Services) -> Response:
+    """Return the signed checkpoint."""
+    note = await asyncio.to_thread(service.files_of(container).read_checkpoint)
+    if note is None:
+        raise errors.log_empty()
+    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=1"})
+
+
+@router.get("/log/tile/{path:path}", response_class=Response)
+async def tile(path: Annotated[str, Path(max_length=64)], container: Services) -> Response:
+    """Return a tile of hashes, or a bundle of entries."""
+    try:
+        wanted = Tile.parse(f"tile/{path}")
+    except MalformedError:
+        raise errors.tile_unknown() from None
+    data = await asyncio.to_thread(service.files_of(container).read, wanted.path)
+    if data is None:
+        raise errors.tile_unknown()
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@router.post("/v1/log/anchor", status_code=status.HTTP_202_ACCEPTED)
+async def request_anchor(caller: Operator, _body: AnchorOrder, container: Services, session: Writing) -> AnchorAnswer:
+    """Ask the worker to anchor the log now."""
+    await service.request_anchor(session, container, caller.address)
+    return AnchorAnswer(requested=True)
+
+
+@router.get("/v1/parts/{serial}", tags=["prints"])
+async def part(serial: SerialPath, container: Services, session: Reading) -> PartView:
+    """Return what a serial stands for today."""
+    found = await passports.look_up(session, container, parse_serial(serial))
+    if found.known is None or found.token is None:
+        return PartView(serial=found.serial, status=str(found.status))
+    return PartView(
+        serial=found.serial,
+        status=str(found.status),
+        design_id=found.token.design_id,
+        revision=found.token.revision,
+        token_id=found.known.token_id,
+        sequence=found.known.sequence,
+    )
+
+
+@router.get("/v1/parts/{serial}/passport", tags=["prints"], response_class=Response)
+async def part_passport(serial: SerialPath, container: Services) -> Response:
+    """Return a part's public passport; it is provisional until the log is anchored."""
+    made = await passports.passport(container, parse_serial(serial))
+    return Response(made.encode(), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,1 @@
+"""Backups, and how a gateway comes back from them."""

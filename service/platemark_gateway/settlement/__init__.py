@@ -1,0 +1,1 @@
+"""Settling counts on the chain."""

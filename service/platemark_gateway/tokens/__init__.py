@@ -1,0 +1,1 @@
+"""Reservations and print tokens."""

@@ -1,0 +1,426 @@
+"""A vault in a file: the gateway's keys, encrypted under a passphrase.
+
+    vault.json   {"version": 1, "scrypt": {"n", "r", "p", "salt"}, "keys": {name: nonce ‖ ciphertext ‖ tag}}
+
+Each key is encrypted with AES-256-GCM under scrypt(passphrase), with its name as associated data, so that
+entries cannot be exchanged. The first key of a kind has the kind's name, later ones `<kind>.2`, `<kind>.3` …; none is
+ever removed, because what older ones signed and opened is asked for again. Which of them is in force, the gateway's
+declared profile says. The file has mode 0600, its folder 0700; it is replaced as a whole.
+
+Source: RFC 7914 (scrypt), docs/formats.md, section 2.
+"""
+
+import base64
+import binascii
+import fcntl
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from platemark.errors import LocalError, MalformedError, VerificationError
+from platemark.protocol.accounts import AccountKey
+from platemark.protocol.digests import tag
+from platemark.protocol.jws import Signer, SigningKey
+from platemark.protocol.sealing import RecipientKey
+from platemark.protocol.units import Address, Digest32
+from platemark_gateway.errors import VaultError
+from platemark_gateway.ports import KeyKind
+
+FILE_NAME: Final = "vault.json"
+KEY_NAMES: Final = ("account", "release", "log", "deposit", "wrapping")
+
+_NAME: Final = re.compile(r"(release|log|deposit)(?:\.([2-9]|[1-9][0-9]{1,2}))?")
+_SCRYPT_N: Final = 1 << 17
+_MAX_SCRYPT_N: Final = 1 << 20
+_NONCE_BYTES: Final = 12
+_WRAP_VERSION: Final = b"\x01"
+_SHORTEST_PASSPHRASE: Final = 12
+_LARGEST_FILE: Final = 256 * 1024
+_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+class _KeptSigner:
+    """Implements `jws.Signer` with a key that stays inside."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return f"signer {self._key.key_id}"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a vault's key is not pickled")
+
+    @property
+    def key_id(self) -> str:
+        """The key's RFC 7638 thumbprint."""
+        return self._key.key_id
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the Ed25519 signature of `message`, 64 bytes."""
+        return self._key.sign(message)
+
+
+class FileVault:
+    """Implements `ports.KeyVault`; open it with `create` or `open`. Its text never shows a secret."""
+
+    __slots__ = (
+        "_account",
+        "_deposit",
+        "_folder",
+        "_key",
+        "_log",
+        "_macs",
+        "_release",
+        "_wrapping",
+        "_wrapping_secret",
+    )
+
+    def __init__(self, folder: Path, key: bytes, secrets_by_name: Mapping[str, bytes]) -> None:
+        """`key` is what the passphrase gave; with it keys that another process adds are read, and new ones written."""
+        self._folder = folder
+        self._key = key
+        self._account = AccountKey(secrets_by_name["account"])
+        self._wrapping_secret = secrets_by_name["wrapping"]
+        self._wrapping = AESGCM(self._wrapping_secret)
+        self._macs: dict[str, bytes] = {}
+        self._take(secrets_by_name)
+
+    def _take(self, secrets_by_name: Mapping[str, bytes]) -> None:
+        self._release = [SigningKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.RELEASE)]
+        self._log = [SigningKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.LOG)]
+        self._deposit = [RecipientKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.DEPOSIT)]
+
+    def __repr__(self) -> str:
+        return f"FileVault(account 0x{self._account.address.hex()}, secrets hidden)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a vault is not pickled")
+
+    @classmethod
+    def exists(cls, folder: Path) -> bool:
+        """Return whether a vault lies in `folder`."""
+        return (folder / FILE_NAME).exists()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        passphrase: str,
+        *,
+        account: bytes | None = None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        scrypt_n: int = _SCRYPT_N,
+    ) -> Self:
+        """Make new keys, around an `account` that was kept (32 bytes) or a new one, write them and open the vault.
+
+        Errors: LocalError `vault-exists` rather than overwrite one; `vault-passphrase` for a short passphrase;
+            `vault-unwritable`; MalformedError `account-key`.
+        """
+        if len(passphrase) < _SHORTEST_PASSPHRASE:
+            raise LocalError(
+                f"the vault's passphrase has fewer than {_SHORTEST_PASSPHRASE} characters", code="vault-passphrase"
+            )
+        if cls.exists(folder):
+            raise LocalError("there is a vault already; it is never overwritten", code="vault-exists")
+        made = {name: random_bytes(32) for name in KEY_NAMES}
+        if account is not None:
+            made["account"] = AccountKey(account).secret()
+        while not 0 < int.from_bytes(made["account"], "big") < _ORDER:  # one in 2^128
+            made["account"] = random_bytes(32)
+        salt = random_bytes(32)
+        key = _passphrase_key(passphrase, salt, scrypt_n, 8, 1)
+        entries = {name: _encrypt(key, secret, _key_context(name), random_bytes) for name, secret in made.items()}
+        document = {
+            "version": 1,
+            "scrypt": {"n": scrypt_n, "r": 8, "p": 1, "salt": _text(salt)},
+            "keys": {name: _text(entry) for name, entry in entries.items()},
+        }
+        _write(folder, json.dumps(document, indent=1).encode())
+        return cls(folder, key, made)
+
+    @classmethod
+    def open(cls, folder: Path, passphrase: str) -> Self:
+        """Return the vault in `folder`.
+
+        Errors: LocalError `vault-missing`, `vault-permissions` (others may read it); VaultError `vault-damaged`,
+            `vault-passphrase` when the passphrase is another one or an entry was altered.
+        """
+        document = _read(folder)
+        key = _passphrase_key(passphrase, document.salt, document.n, document.r, document.p)
+        return cls(folder, key, document.decrypt(key))
+
+    def add_key(self, kind: KeyKind, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
+        """Make another key of a kind, write it durably and return its public half.
+
+        Errors: VaultError `vault-damaged`, `vault-passphrase` when the file was replaced meanwhile; LocalError
+            `vault-unwritable`.
+        """
+        with _alone(self._folder):
+            document = _read(self._folder)
+            found = document.decrypt(self._key)
+            name = f"{kind}.{len(_of_kind(found, kind)) + 1}"
+            found[name] = random_bytes(32)
+            entry = _encrypt(self._key, found[name], _key_context(name), random_bytes)
+            _write(self._folder, document.with_entry(name, entry), replace=True)
+        self._take(found)
+        return self.public_keys(kind)[-1]
+
+    @property
+    def account(self) -> Address:
+        """The gateway's account."""
+        return self._account.address
+
+    def public_keys(self, kind: KeyKind) -> tuple[bytes, ...]:
+        """Return the public keys of a kind, oldest first: Ed25519, 32 bytes; HPKE for deposits, 1,216 bytes."""
+        match kind:
+            case KeyKind.RELEASE:
+                return tuple(key.public_bytes for key in self._release)
+            case KeyKind.LOG:
+                return tuple(key.public_bytes for key in self._log)
+            case KeyKind.DEPOSIT:
+                return tuple(key.public_bytes for key in self._deposit)
+
+    def holds(self, kind: KeyKind, public_key: bytes) -> bool:
+        """Return whether a key of that kind is in the vault; another process may have added it."""
+        if public_key not in self.public_keys(kind):
+            self._reload()
+        return public_key in self.public_keys(kind)
+
+    def _reload(self) -> None:
+        self._take(_read(self._folder).decrypt(self._key))
+
+    def release_signer(self, key_id: str) -> Signer:
+        """Return what signs with the release key of that id; errors: VaultError `vault-key-missing`."""
+        return _KeptSigner(self._found(lambda: self._release, lambda key: key.key_id == key_id))
+
+    def sign_log(self, public_key: bytes, message: bytes) -> bytes:
+        """Return the signature of a message by the log key with that public half.
+
+        Errors: VaultError `vault-key-missing`.
+        """
+        return self._found(lambda: self._log, lambda key: key.public_bytes == public_key).sign(message)
+
+    def _found(self, keys: Callable[[], list[SigningKey]], is_wanted: Callable[[SigningKey], bool]) -> SigningKey:
+        """Return a key; another process may have added it since the file was read."""
+        for again in (False, True):
+            if again:
+                self._reload()
+            for key in keys():
+                if is_wanted(key):
+                    return key
+        raise VaultError(
+            "the vault does not hold a key that is asked for",
+            code="vault-key-missing",
+            hint="restore the vault's newest backup",
+        )
+
+    def export_account(self) -> bytes:
+        """Return the account's 32 secret bytes, for a copy that outlives this vault (`keys export-account`)."""
+        return self._account.secret()
+
+    def export_log_key(self, public_key: bytes) -> bytes:
+        """Return a log key's 32 secret bytes, for `keys export-log-key` (a log moves to another signer).
+
+        Errors: VaultError `vault-key-missing`.
+        """
+        return self._found(lambda: self._log, lambda key: key.public_bytes == public_key).secret()
+
+    def sign_digest(self, digest: Digest32) -> bytes:
+        """Return the account's signature of a digest, 65 bytes."""
+        return self._account.sign(digest)
+
+    def open_deposit(self, info: bytes, sealed: bytes) -> bytes:
+        """Return what was sealed to any of the deposit keys under `info`; errors as `RecipientKey.open`."""
+        known = len(self._deposit)
+        opened = _opened(self._deposit, info, sealed)
+        if opened is None:
+            self._reload()
+            opened = _opened(self._deposit[known:], info, sealed)
+        return self._deposit[-1].open(info, sealed) if opened is None else opened
+
+    def wrap(self, plaintext: bytes, aad: bytes) -> bytes:
+        """Return version (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16), bound to `aad`."""
+        return _WRAP_VERSION + _encrypt_with(self._wrapping, plaintext, aad, secrets.token_bytes)
+
+    def unwrap(self, wrapped: bytes, aad: bytes) -> bytes:
+        """Return what `wrap` was given; errors: VaultError `vault-unwrap`."""
+        if wrapped[:1] != _WRAP_VERSION or len(wrapped) < 1 + _NONCE_BYTES + 16:
+            raise VaultError("a wrapped row is not one of this vault's", code="vault-unwrap")
+        try:
+            return self._wrapping.decrypt(wrapped[1 : 1 + _NONCE_BYTES], wrapped[1 + _NONCE_BYTES :], aad)
+        except InvalidTag:
+            raise VaultError("a wrapped row does not open where it stands", code="vault-unwrap") from None
+
+    def mac(self, purpose: str, data: bytes) -> bytes:
+        """Return HMAC-SHA256 of `data` under a key of that purpose, 32 bytes."""
+        key = self._macs.get(purpose)
+        if key is None:
+            info = tag("vault-mac") + purpose.encode()
+            key = self._macs[purpose] = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(
+                self._wrapping_secret
+            )
+        return hmac.digest(key, data, "sha256")
+
+
+def _opened(keys: Sequence[RecipientKey], info: bytes, sealed: bytes) -> bytes | None:
+    """Return what was sealed to one of the keys, or None; the newest is tried first."""
+    for key in reversed(keys):
+        with suppress(VerificationError, MalformedError):
+            return key.open(info, sealed)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The vault's file, its form checked; nothing in it is open yet."""
+
+    raw: Mapping[str, Any]
+    n: int
+    r: int
+    p: int
+    salt: bytes
+    entries: Mapping[str, bytes]
+
+    def decrypt(self, key: bytes) -> dict[str, bytes]:
+        """Return the secrets by name; errors: VaultError `vault-passphrase`."""
+        found = {}
+        for name, entry in self.entries.items():
+            try:
+                found[name] = AESGCM(key).decrypt(entry[:_NONCE_BYTES], entry[_NONCE_BYTES:], _key_context(name))
+            except (InvalidTag, ValueError):
+                raise VaultError("the vault does not open with this passphrase", code="vault-passphrase") from None
+        return found
+
+    def with_entry(self, name: str, entry: bytes) -> bytes:
+        """Return the file's bytes with one more key."""
+        keys = {**self.raw["keys"], name: _text(entry)}
+        return json.dumps({**self.raw, "keys": keys}, indent=1).encode()
+
+
+def _read(folder: Path) -> _Document:
+    """Return the file's document; errors: LocalError `vault-missing`, `vault-permissions`; VaultError."""
+    path = folder / FILE_NAME
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise LocalError("there is no vault in this folder", code="vault-missing") from error
+    except OSError as error:
+        raise LocalError("the vault cannot be read", code="vault-permissions") from error
+    if mode & 0o077:
+        raise LocalError(
+            "others may read the vault's file", code="vault-permissions", hint="give it mode 0600: chmod 600"
+        )
+    return _parse(data)
+
+
+def _parse(data: bytes) -> _Document:
+    try:
+        if len(data) > _LARGEST_FILE:
+            raise _damaged()
+        document: Any = json.loads(data)
+        names = set(document["keys"])
+        if document["version"] != 1 or not set(KEY_NAMES) <= names:
+            raise _damaged()
+        if not all(_NAME.fullmatch(name) for name in names - set(KEY_NAMES)):
+            raise _damaged()
+        scrypt = document["scrypt"]
+        n, r, p = int(scrypt["n"]), int(scrypt["r"]), int(scrypt["p"])
+        if not 2 <= n <= _MAX_SCRYPT_N or n & (n - 1) or not 1 <= r <= 16 or not 1 <= p <= 4:
+            raise _damaged()
+        salt = base64.b64decode(scrypt["salt"], validate=True)
+        entries = {name: base64.b64decode(entry, validate=True) for name, entry in document["keys"].items()}
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise _damaged() from error
+    return _Document(document, n, r, p, salt, entries)
+
+
+def _of_kind(secrets_by_name: Mapping[str, bytes], kind: KeyKind) -> list[bytes]:
+    """Return the secrets of a kind, oldest first; errors: VaultError `vault-damaged` when one between is missing."""
+    found = [secrets_by_name[kind]]
+    others = {name for name in secrets_by_name if name.startswith(f"{kind}.")}
+    for number in range(2, len(others) + 2):
+        if f"{kind}.{number}" not in others:
+            raise _damaged()
+        found.append(secrets_by_name[f"{kind}.{number}"])
+    return found
+
+
+def _damaged() -> VaultError:
+    return VaultError("the vault's file is damaged", code="vault-damaged", hint="restore it from its backup")
+
+
+def _passphrase_key(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase.encode())
+
+
+def _key_context(name: str) -> bytes:
+    return tag("vault-key") + name.encode()
+
+
+def _encrypt(key: bytes, plaintext: bytes, context: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
+    return _encrypt_with(AESGCM(key), plaintext, context, random_bytes)
+
+
+def _encrypt_with(cipher: AESGCM, plaintext: bytes, context: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
+    nonce = random_bytes(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, plaintext, context)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the vault's folder while the block lasts, so that two who add keys do it one after the other."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(folder: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write the file so that it is there whole, or not at all; over another one only where that is meant."""
+    temporary = folder / f".{FILE_NAME}.{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                temporary.replace(folder / FILE_NAME)
+            else:
+                os.link(temporary, folder / FILE_NAME)
+        finally:
+            temporary.unlink(missing_ok=True)
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileExistsError as error:
+        raise LocalError("there is a vault already; it is never overwritten", code="vault-exists") from error
+    except OSError as error:
+        raise LocalError("the vault cannot be written", code="vault-unwritable") from error

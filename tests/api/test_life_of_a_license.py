@@ -1,0 +1,57 @@
+import pytest
+
+from platemark.protocol.units import Address, address_text, id_text
+from simulators.gateway import SimulatedGateway
+from simulators.people import Designer
+
+pytestmark = pytest.mark.anyio
+
+HOLDER = Address(b"\x77" * 20)
+
+
+async def test_a_design_becomes_a_license_with_prints(gateway: SimulatedGateway, designer: Designer) -> None:
+    await designer.upload()
+    registered = await designer.register()
+    assert registered.status_code == 202
+    assert registered.json()["status"] == "pending"
+    await gateway.chain.mine()
+    assert (await gateway.client.get(designer.path())).json()["status"] == "final"
+    published = await designer.publish_manifest()
+    assert published.json() == {"manifestCid": designer.manifest().cid().text}
+    deposited = await designer.deposit()
+    assert deposited.json() == {"keyCommitment": "0x" + designer.key.commitment().hex()}
+    assert (await designer.reveal()).status_code == 202
+    await gateway.chain.mine()
+    design = (await gateway.client.get(designer.path())).json()
+    assert design["revisions"][0]["state"] == "deposited"
+    assert design["revisions"][0]["revealed"] is True
+    assert design["revisions"][0]["filesRoot"] == "0x" + designer.root.hex()
+    offered = await designer.offer()
+    assert offered.status_code == 202, offered.text
+    await gateway.chain.mine()
+    minted = await designer.mint(HOLDER, 25)
+    assert minted.status_code == 202
+    await gateway.chain.mine()
+    path = f"/v1/licenses/{id_text(designer.license_id)}"
+    found = (await gateway.client.get(path)).json()
+    assert (found["status"], found["minted"], found["onSale"]) == ("final", 25, False)
+    balance = await gateway.client.get(f"{path}/balances/{address_text(HOLDER)}")
+    assert balance.json() == {"prints": 25}
+    transaction = await gateway.client.get(f"/v1/transactions/{minted.json()['transaction']}")
+    assert transaction.json()["status"] == "final"
+
+
+async def test_every_act_may_be_repeated(gateway: SimulatedGateway, designer: Designer) -> None:
+    await designer.licensed(HOLDER, 5)
+    again = [
+        await designer.register(),
+        await designer.publish_manifest(),
+        await designer.deposit(),
+        await designer.reveal(),
+        await designer.reveal(),
+        await designer.offer(),
+        await designer.mint(HOLDER, 5),
+    ]
+    assert [answer.status_code for answer in again] == [202, 200, 200, 202, 202, 202, 202]
+    assert len(await gateway.chain.mine()) == 1  # the revelation; nothing else was waiting
+    assert await gateway.chain.balance(designer.license_id, HOLDER) == 5

@@ -1,0 +1,93 @@
+"""What every test shares: which optional parts are here, and what a missing one means.
+
+A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth or PrusaSlicer. The
+end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
+"""
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import settings
+
+from kubo_process import ipfs_program
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+PARTS: Final = {
+    "postgresql": "set PLATEMARK_TEST_POSTGRESQL_URL=postgresql+psycopg://user:password@host/database",
+    "kubo": "(cd scripts/servers && go build -o ../../.tools/ipfs github.com/ipfs/kubo/cmd/ipfs), "
+    "or set PLATEMARK_TEST_IPFS_PROGRAM to Kubo's ipfs",
+    "anvil": "run `npm ci --ignore-scripts` in contracts/, or set PLATEMARK_TEST_ANVIL to foundry's anvil",
+    "geth": "(cd scripts/servers && go build -o ../../.tools/geth github.com/ethereum/go-ethereum/cmd/geth), "
+    "or set PLATEMARK_TEST_GETH to go-ethereum's geth",
+    "forge": "run `npm ci --ignore-scripts` in contracts/",
+    "prusaslicer": "install PrusaSlicer, on Debian: apt-get install --no-install-recommends prusa-slicer",
+}
+
+
+# How long an example takes says nothing: a busy machine is no failure.
+settings.register_profile("platemark", deadline=None)
+settings.load_profile("platemark")
+
+
+def anvil_program() -> str | None:
+    """Return foundry's anvil, where there is one."""
+    named = os.environ.get("PLATEMARK_TEST_ANVIL")
+    local = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
+    return named or (str(local) if local.exists() else shutil.which("anvil"))
+
+
+def geth_program() -> str | None:
+    """Return go-ethereum's geth, where there is one."""
+    built = ROOT / ".tools" / "geth"
+    return os.environ.get("PLATEMARK_TEST_GETH") or (str(built) if built.exists() else shutil.which("geth"))
+
+
+def _missing() -> set[str]:
+    present = {
+        "postgresql": "PLATEMARK_TEST_POSTGRESQL_URL" in os.environ,
+        "kubo": ipfs_program() is not None,
+        "anvil": anvil_program() is not None,
+        "geth": geth_program() is not None,
+        "forge": (ROOT / "contracts" / "node_modules" / ".bin" / "forge").exists(),
+        "prusaslicer": shutil.which("prusa-slicer") is not None,
+    }
+    return {part for part, here in present.items() if not here}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a part that is not here, with a reason that says how to get it."""
+    missing = _missing()
+    for item in items:
+        for part in sorted(missing & {mark.name for mark in item.iter_markers()}):
+            item.add_marker(pytest.mark.skip(reason=f"needs {part}: {PARTS[part]}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each reason for skipping once, with the number of tests."""
+    reasons: dict[str, int] = defaultdict(int)
+    for report in terminalreporter.stats.get("skipped", []):
+        reasons[str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)] += 1
+    if reasons:
+        terminalreporter.section("not run here, and how to get it")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.line(f"{count:4d}  {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that must be complete if anything was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if isinstance(reporter, pytest.TerminalReporter) else []
+    if os.environ.get("PLATEMARK_REQUIRE_ALL") == "1" and skipped and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""
+    return "asyncio"

@@ -1,0 +1,216 @@
+"""What is broken, one case after the other; each returns when all of it works again, and says what it did."""
+
+import asyncio
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from faults.load import Centre, add_centre, load
+from faults.site import GATEWAYS, Site, honest
+from platemark.protocol import sealed_file
+
+CLIENTS: Final = 64
+
+
+@dataclass
+class Stage:
+    """What a case has to work with; `seconds` is how long a fault lasts."""
+
+    site: Site
+    centres: list[Centre]
+    seconds: float
+
+
+Case = Callable[[Stage], Awaitable[str]]
+
+
+async def last_print(stage: Stage) -> str:
+    """64 clients ask at once for the last print of a token, over three processes."""
+    centre = await add_centre(stage.site, stage.centres, prints=2)
+    await centre.print_next()
+    agent = centre.agent
+    rivals = [agent.request(2, print_id=number.to_bytes(16, "big")) for number in range(1, CLIENTS + 1)]
+    urls = stage.site.urls
+
+    async def ask(number: int) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=urls[number % len(urls)], timeout=60, trust_env=False) as client:
+            return await client.post("/v1/prints", json=agent.body(rivals[number]))
+
+    answers = await asyncio.gather(*(ask(number) for number in range(CLIENTS)))
+    codes = Counter(answer.json().get("code", "released") for answer in answers)
+    assert codes == {"released": 1, "sequence-expected": CLIENTS - 1}, codes
+    winner = next(number for number, answer in enumerate(answers) if answer.status_code == 200)
+    agent.verify(rivals[winner], answers[winner].json())
+    centre.held[2] = answers[winner].json()["release"]
+    await agent.finish(2)
+    centre.reported[2] = False
+    stage.centres.append(centre)
+    return f"{CLIENTS} clients, 1 released, {CLIENTS - 1} refused"
+
+
+async def gateways_killed(stage: Stage) -> str:
+    """Each gateway in turn is killed with SIGKILL under load and started again."""
+    async with load(stage.centres):
+        for name in GATEWAYS:
+            await asyncio.sleep(stage.seconds / len(GATEWAYS))
+            stage.site.processes.kill(name)
+            await stage.site.restored()
+    return f"kill -9 of {len(GATEWAYS)} gateways, one after the other"
+
+
+async def all_gateways_killed(stage: Stage) -> str:
+    """All gateways are killed in the same moment under load."""
+    async with load(stage.centres):
+        await asyncio.sleep(stage.seconds / 2)
+        for name in GATEWAYS:
+            stage.site.processes.kill(name)
+        await stage.site.restored()
+        await asyncio.sleep(stage.seconds / 2)
+    return "kill -9 of all gateways at once"
+
+
+async def worker_killed(stage: Stage) -> str:
+    """The worker is killed again and again while it sequences, signs and sends."""
+    kills = 4
+    async with load(stage.centres):
+        for number in range(kills):
+            # It takes a while to start: the pauses end at other points of its work each time.
+            await asyncio.sleep(stage.seconds / kills + 0.37 * number)
+            stage.site.processes.kill("worker")
+            await stage.site.restored()
+    return f"kill -9 of the worker, {kills} times"
+
+
+async def postgresql_restarted(stage: Stage) -> str:
+    """PostgreSQL stops at once, without a checkpoint, and recovers from its write-ahead log, twice."""
+    async with load(stage.centres):
+        for _ in range(2):
+            await asyncio.sleep(stage.seconds / 2)
+            stage.site.processes.kill("postgresql", signal.SIGQUIT)
+            await stage.site.restored()
+    return "immediate stop and crash recovery, twice"
+
+
+async def kubo_down(stage: Stage) -> str:
+    """The first Kubo node is killed: prints go on, an upload waits. Then the second one: nobody notices."""
+    designer = stage.centres[0].agent.designer
+    sealed = b"".join(sealed_file.seal(designer.key.file_key(0), [designer.plaintext]))
+
+    async def upload() -> httpx.Response:
+        return await stage.site.gateway.client.post("/v1/blobs", content=sealed, headers=designer.session)
+
+    async with load(stage.centres):
+        stage.site.processes.kill("kubo")
+        before = _held(stage)
+        refused = await upload()
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True), refused.text
+        await asyncio.sleep(stage.seconds)
+        meanwhile = _held(stage) - before
+        assert meanwhile > 0, "no print without Kubo"
+        await stage.site.restored()
+        stage.site.processes.kill("kubo-replica")
+        accepted = await upload()
+        assert accepted.status_code == 200, accepted.text
+        await stage.site.restored()
+    refusal = refused.json()["code"]
+    return f"first node: {meanwhile} prints meanwhile, an upload answered {refusal}; second node: uploads go on"
+
+
+async def rpc_down(stage: Stage) -> str:
+    """The chain's endpoint breaks every connection."""
+
+    def broken(_method: str, _params: Sequence[Any], _result: Any) -> Any:
+        raise ConnectionResetError
+
+    return await _with_endpoint(stage, broken, "every connection broken")
+
+
+async def rpc_slow(stage: Stage) -> str:
+    """The chain's endpoint answers after more seconds than it is waited for."""
+
+    def slow(_method: str, _params: Sequence[Any], result: Any) -> Any:
+        time.sleep(4)
+        return result
+
+    return await _with_endpoint(stage, slow, "every answer after 4 s, waited for 3 s")
+
+
+async def rpc_lying(stage: Stage) -> str:
+    """The chain's endpoint hides every event and every receipt."""
+
+    def hiding(method: str, _params: Sequence[Any], result: Any) -> Any:
+        match method:
+            case "eth_getLogs":
+                return []
+            case "eth_getTransactionReceipt":
+                return None
+            case _:
+                return result
+
+    return await _with_endpoint(stage, hiding, "events and receipts hidden")
+
+
+async def chain_reorganised(stage: Stage) -> str:
+    """Blocks that are not final are replaced by others, without their transactions, again and again."""
+    times = 0
+    async with load(stage.centres):
+        ends_at = time.monotonic() + stage.seconds
+        while time.monotonic() < ends_at:
+            await asyncio.to_thread(stage.site.anvil.reorg, 1)
+            times += 1
+            await asyncio.sleep(1.3)
+    return f"{times} reorganisations, one block deep"
+
+
+async def disk_full(stage: Stage) -> str:
+    """Nothing can be written to the disk by the worker and a gateway: no tile, no line of their own logs."""
+    names = ("worker", GATEWAYS[0])
+    async with load(stage.centres):
+        limits = {}
+        for name in names:
+            pid = stage.site.processes.running[name].process.pid
+            limits[pid] = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[pid][1]))
+        await asyncio.sleep(stage.seconds)
+        for pid, found in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, found)
+    return f"no write for {stage.seconds:.0f} s to {' and '.join(names)}"
+
+
+CASES: Final[dict[str, Case]] = {
+    "last print": last_print,
+    "gateway killed": gateways_killed,
+    "all gateways killed": all_gateways_killed,
+    "worker killed": worker_killed,
+    "PostgreSQL stopped": postgresql_restarted,
+    "Kubo down": kubo_down,
+    "RPC down": rpc_down,
+    "RPC slow": rpc_slow,
+    "RPC lying": rpc_lying,
+    "chain reorganised": chain_reorganised,
+    "disk full": disk_full,
+}
+
+
+async def _with_endpoint(stage: Stage, lie: Callable[[str, Sequence[Any], Any], Any], told: str) -> str:
+    async with load(stage.centres):
+        await asyncio.sleep(stage.seconds / 2)  # the gateways come to know the block that agents cite
+        before = _held(stage)
+        stage.site.endpoint.lie = lie
+        try:
+            await asyncio.sleep(stage.seconds)
+            meanwhile = _held(stage) - before
+        finally:
+            stage.site.endpoint.lie = honest
+        await asyncio.sleep(stage.seconds / 2)
+    return f"{told}; {meanwhile} prints meanwhile"
+
+
+def _held(stage: Stage) -> int:
+    return sum(len(centre.held) for centre in stage.centres)

@@ -1,0 +1,51 @@
+"""Empty databases for tests: SQLite in a folder, PostgreSQL where PLATEMARK_TEST_POSTGRESQL_URL names a server.
+
+    @pytest.fixture(params=DATABASES)
+    async def database_url(request, tmp_path):
+        return await database_of(request.param, tmp_path)
+
+Each test process has a PostgreSQL database of its own beside the named one, emptied for each test.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+DATABASES: Final = [
+    pytest.param("sqlite", id="sqlite"),
+    pytest.param("postgresql", id="postgresql", marks=pytest.mark.postgresql),
+]
+_made: set[str] = set()
+
+
+async def database_of(kind: str, folder: Path) -> str:
+    """Return the URL of an empty database of that kind."""
+    if kind == "sqlite":
+        return f"sqlite+aiosqlite:///{folder / 'gateway.sqlite3'}"
+    server = make_url(os.environ["PLATEMARK_TEST_POSTGRESQL_URL"])
+    name = f"{server.database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    url = server.set(database=name).render_as_string(hide_password=False)
+    if name not in _made:
+        await _execute(
+            server.render_as_string(hide_password=False),
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+            f'CREATE DATABASE "{name}"',
+        )
+        _made.add(name)
+    else:
+        await _execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    return url
+
+
+async def _execute(url: str, *statements: str) -> None:
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()

@@ -1,0 +1,169 @@
+"""`platemark audit` with nothing but files: what it prints, and its exit codes."""
+
+import json
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platemark.cli.main import run
+from platemark.protocol.accounts import AccountKey
+from platemark.protocol.byte_text import base64url
+from platemark.protocol.digests import sha256
+from platemark.protocol.passport import Passport
+from platemark.protocol.units import address_text
+from sample_chain import anchored, redeemed
+from sample_documents import DESIGNER, GATEWAY
+from stack import Ended, command
+
+
+@pytest.fixture
+def passport(tmp_path: Path) -> Path:
+    return written(tmp_path, anchored())
+
+
+def written(folder: Path, found: Passport) -> Path:
+    path = folder / "passport.json"
+    path.write_bytes(found.encode())
+    return path
+
+
+def offline(path: Path, *options: str) -> Ended:
+    return command("audit", "passport", str(path), "--offline", *options)
+
+
+def test_passport_that_holds_ends_with_0(passport: Path) -> None:
+    ended = offline(passport)
+    assert ended.exit_code == 0
+    assert "checks hold, none fails, 5 not made" in ended.stdout
+    assert "nobody answers for the chain" in ended.stdout
+    assert "counts key requests and part passports, not atoms" in ended.stderr
+
+
+def test_passport_that_does_not_hold_ends_with_3(tmp_path: Path) -> None:
+    forged = AccountKey(b"\x01" * 32).sign(sha256(b"something"))
+    ended = offline(written(tmp_path, replace(anchored(), permission_signature=forged)), "--json")
+    assert ended.exit_code == 3
+    assert ended.value["holds"] is False
+    (failed,) = [item for item in ended.value["findings"] if item["verdict"] == "fails"]
+    assert (failed["step"], failed["code"]) == (7, "not-holder")
+
+
+def test_passport_of_another_gateway_than_the_accepted_ends_with_3(passport: Path) -> None:
+    assert offline(passport, "--accept-gateway", address_text(GATEWAY.address)).exit_code == 0
+    ended = offline(passport, "--accept-gateway", address_text(DESIGNER.address), "--json")
+    assert ended.exit_code == 3
+    assert "gateway-not-accepted" in ended.stdout
+
+
+def test_file_that_is_no_passport_ends_with_1(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    ended = offline(tmp_path / "x.json", "--json")
+    assert ended.exit_code == 1
+    assert len(ended.complaints) == 1
+    assert offline(tmp_path / "nothing.json").exit_code == 1
+
+
+def tampered(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Return the file of a passport whose JSON was changed."""
+    value = json.loads(anchored().encode())
+    change(value)
+    path = folder / "tampered.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def digit(value: dict[str, Any], name: str) -> None:
+    last = "0" if value[name][-1] != "0" else "1"
+    value[name] = value[name][:-1] + last
+
+
+OTHER_PRINT = base64url(redeemed(2).to_bytes())
+TAMPERED: Mapping[str, tuple[Callable[[dict[str, Any]], object], int, str]] = {
+    "0 no version": (lambda value: value.pop("version"), 0, "canonical-form"),
+    "0 another chain": (lambda value: value.update(chainId=1), 0, "passport"),
+    "0 a member that passports do not have": (lambda value: value.update(extra=1), 0, "canonical-form"),
+    "2 no manifest": (lambda value: value.pop("manifest"), 2, "canonical-form"),
+    "3 another design's id": (lambda value: digit(value, "designId"), 3, "passport"),
+    "3 another registrant": (lambda value: digit(value["registration"], "registrant"), 3, "address"),
+    "3 another edition": (lambda value: value["registration"].update(edition=9), 3, "passport"),
+    "3 another form": (lambda value: value.update(form="public"), 3, "passport"),
+    "4 no revision": (lambda value: value.pop("revision"), 4, "canonical-form"),
+    "5 another licence's id": (lambda value: digit(value, "licenseId"), 5, "passport"),
+    "5 another cap": (lambda value: value["terms"].update(cap=101), 5, "passport"),
+    "7 another token's id": (lambda value: digit(value, "tokenId"), 7, "passport"),
+    "7 another permission": (lambda value: value["permission"].update(prints=9), 7, "passport"),
+    "7 no signature of the holder": (lambda value: value.pop("permissionSignature"), 7, "canonical-form"),
+    "8 another sequence": (lambda value: value.update(sequence=2), 8, "passport"),
+    "8 another serial": (lambda value: value.update(serial="A" * 16), 8, "passport"),
+    "8 another token": (lambda value: digit(value, "tokenDigest"), 8, "passport"),
+    "8 another print's entry": (lambda value: value["redeemed"].update(entry=OTHER_PRINT), 8, "passport"),
+    "8 an entry that is none": (lambda value: value["redeemed"].update(entry="AAAA"), 8, "log-entry"),
+    "8 an outcome that is none": (lambda value: value["outcome"].update(entry=OTHER_PRINT), 8, "passport"),
+    "9 half a receipt": (lambda value: value["receipt"].pop("salt"), 9, "canonical-form"),
+    "10 no release": (lambda value: value.pop("release"), 10, "canonical-form"),
+    "12 an anchor of epoch 0": (lambda value: value["anchor"].update(epoch=0), 12, "integer-range"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_passport_whose_parts_contradict_each_other_ends_with_3_and_its_first_step(tmp_path: Path, name: str) -> None:
+    change, step, code = TAMPERED[name]
+    ended = offline(tampered(tmp_path, change), "--json")
+    assert ended.exit_code == 3
+    assert [(item["step"], item["code"]) for item in ended.value["findings"]] == [(step, code)]
+    assert ended.value["facts"]["status"] == "unknown"
+
+
+def test_passport_lacks_no_part_but_those_that_may_come_later(tmp_path: Path) -> None:
+    passing = set()
+    for name in json.loads(anchored().encode()):
+        ended = offline(tampered(tmp_path, operator.methodcaller("pop", name)), "--json")
+        assert ended.exit_code in {0, 3}, name
+        if ended.exit_code == 0:
+            passing.add(name)
+    assert passing == {"receipt", "anchor", "responsible", "content", "detail"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 1, "serial": "A"}', "x", "1e5"])
+def test_what_is_no_passport_at_all_ends_with_1(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    ended = offline(tmp_path / "x.json", "--json")
+    assert (ended.exit_code, len(ended.complaints)) == (1, 1)
+
+
+def test_passport_of_a_later_version_ends_with_1(tmp_path: Path) -> None:
+    ended = offline(tampered(tmp_path, lambda value: value.update(version=2)), "--json")
+    assert (ended.exit_code, ended.error_code) == (1, "integer-range")
+
+
+def test_status_and_outcome_are_told_in_words(tmp_path: Path) -> None:
+    ended = offline(tampered(tmp_path, lambda value: value.update(sequence=2)))
+    assert "status: unknown (outcome: not known)" in ended.stdout
+
+
+def test_log_without_the_chain_is_wrong_usage(passport: Path) -> None:
+    assert offline(passport, "--tiles", ".").exit_code == 2
+
+
+def test_page_is_written_whole(passport: Path, tmp_path: Path) -> None:
+    assert offline(passport, "--html", str(tmp_path / "report.html")).exit_code == 0
+    assert (tmp_path / "report.html").read_text("utf-8").endswith("</html>\n")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("audit",),
+        ("audit", "log"),
+        ("audit", "log", "--blocks", "/nowhere", "--tiles", "/nowhere", "--rpc", "http://127.0.0.1:1"),
+        ("audit", "file", __file__, "--blocks", ".", "--rpc", "http://127.0.0.1:1"),
+        ("audit", "passport"),
+    ],
+)
+def test_wrong_usage_ends_with_2(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(argv) in {0, 2} if argv == ("audit",) else run(argv) == 2
+    assert "Traceback" not in capsys.readouterr().err

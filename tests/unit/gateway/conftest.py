@@ -1,0 +1,28 @@
+"""Databases for tests of single parts of the gateway."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from platemark_gateway.db.session import Database
+from platemark_gateway.models.base import Base
+from platemark_gateway.models.registry import load_models
+from simulators.databases import DATABASES, database_of
+
+
+@pytest.fixture(params=DATABASES)
+async def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """A database without tables."""
+    made = Database(await database_of(request.param, tmp_path))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def database(empty_database: Database) -> Database:
+    """A database with every table."""
+    load_models()
+    async with empty_database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    return empty_database

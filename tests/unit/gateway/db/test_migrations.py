@@ -1,0 +1,122 @@
+import asyncio
+import re
+import sys
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from platemark_gateway.db import migrations
+from platemark_gateway.db.session import Database
+from platemark_gateway.models.append_only import TABLES
+from platemark_gateway.models.base import Base
+from platemark_gateway.models.registry import load_models
+
+pytestmark = pytest.mark.anyio
+load_models()
+
+
+async def in_sync(database: Database, work: Any) -> Any:
+    async with database.engine.begin() as connection:
+        return await connection.run_sync(work)
+
+
+def schema(connection: Connection) -> dict[str, Any]:
+    """Return everything that two ways of making the tables must agree on."""
+    inspector = inspect(connection)
+    found: dict[str, Any] = {}
+    for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
+        found[table] = {
+            "columns": sorted((c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)),
+            "primary key": inspector.get_pk_constraint(table),
+            "foreign keys": sorted(inspector.get_foreign_keys(table), key=str),
+            "unique": sorted(inspector.get_unique_constraints(table), key=str),
+            "checks": sorted(
+                (c["name"], re.sub(r"\s+", " ", str(c["sqltext"]))) for c in inspector.get_check_constraints(table)
+            ),
+            "indexes": sorted(_plain(index) for index in inspector.get_indexes(table)),
+        }
+    if connection.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+    else:
+        query = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname"
+    found["triggers"] = [tuple(row) for row in connection.execute(text(query))]
+    return found
+
+
+def _plain(index: Any) -> str:
+    """Return an index as text; conditions are compared by their words."""
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return f"{index['name']} {index['column_names']} {index['unique']} {options}"
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_models(empty_database: Database) -> None:
+    await migrations.upgrade(empty_database)
+    migrated = await in_sync(empty_database, schema)
+    differences = await in_sync(
+        empty_database,
+        lambda connection: compare_metadata(
+            MigrationContext.configure(connection, opts={"compare_type": True, "include_object": migrations.included}),
+            Base.metadata,
+        ),
+    )
+    assert differences == []
+    await in_sync(empty_database, lambda connection: command.downgrade(migrations.config(connection), "base"))
+    emptied = await in_sync(empty_database, schema)
+    assert emptied == {"triggers": []}
+    await in_sync(empty_database, Base.metadata.create_all)
+    assert await in_sync(empty_database, schema) == migrated
+
+
+async def test_migrating_again_changes_nothing(empty_database: Database) -> None:
+    for _ in range(2):
+        await migrations.upgrade(empty_database)
+    newest = ScriptDirectory(str(migrations.folder())).get_current_head()
+    async with empty_database.read() as session:
+        assert await session.scalar(text("SELECT version_num FROM alembic_version")) == newest
+
+
+async def test_several_processes_may_migrate_at_once(empty_database: Database) -> None:
+    url = empty_database.engine.url.render_as_string(hide_password=False)
+    command_line = [sys.executable, "-m", "platemark_gateway.cli", "migrate", "--database-url", url]
+    processes = [await asyncio.create_subprocess_exec(*command_line) for _ in range(3)]
+    assert [await process.wait() for process in processes] == [0, 0, 0]
+    async with empty_database.read() as session:
+        assert await session.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+
+
+def test_there_is_one_newest_revision() -> None:
+    assert len(ScriptDirectory(str(migrations.folder())).get_heads()) == 1
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit_entries SET actor = 'x'", "DELETE FROM audit_entries"])
+async def test_the_audit_table_only_grows(empty_database: Database, statement: str) -> None:
+    await migrations.upgrade(empty_database)
+    async with empty_database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO audit_entries (id, at, actor, action, subject, detail)"
+                " VALUES (1, 1, 'gateway', 'test', 'x', '{}')"
+            )
+        )
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with empty_database.begin() as session:
+            await session.execute(text(statement))
+    async with empty_database.read() as session:
+        assert await session.scalar(text("SELECT actor FROM audit_entries")) == "gateway"
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_postgresql_does_not_truncate_what_only_grows(empty_database: Database) -> None:
+    await migrations.upgrade(empty_database)
+    assert {"audit_entries", "log_roots"} <= TABLES
+    for table in sorted(TABLES):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with empty_database.begin() as session:
+                await session.execute(text(f"TRUNCATE {table} CASCADE"))

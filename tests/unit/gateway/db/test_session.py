@@ -1,0 +1,141 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from platemark_gateway.db import locks
+from platemark_gateway.db.engine import create_engine
+from platemark_gateway.db.session import Database, ReadSession, WriteSession
+from platemark_gateway.errors import UnavailableError
+
+pytestmark = pytest.mark.anyio
+
+
+async def make_table(database: Database) -> None:
+    async with database.begin() as session:
+        await session.execute(text("CREATE TABLE counters (id INTEGER PRIMARY KEY, value INTEGER NOT NULL)"))
+        await session.execute(text("INSERT INTO counters VALUES (1, 0)"))
+
+
+async def value(database: Database) -> int:
+    async with database.read() as session:
+        return int(await session.scalar(text("SELECT value FROM counters WHERE id = 1")) or 0)
+
+
+async def test_a_block_that_ends_well_is_committed(empty_database: Database) -> None:
+    await make_table(empty_database)
+    async with empty_database.begin() as session:
+        assert isinstance(session, WriteSession)
+        await session.execute(text("UPDATE counters SET value = 7"))
+    assert await value(empty_database) == 7
+
+
+async def test_a_block_that_raises_is_undone(empty_database: Database) -> None:
+    await make_table(empty_database)
+
+    async def break_off() -> None:
+        async with empty_database.begin() as session:
+            await session.execute(text("UPDATE counters SET value = 7"))
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        await break_off()
+    assert await value(empty_database) == 0
+
+
+async def test_concurrent_writers_lose_nothing(empty_database: Database) -> None:
+    await make_table(empty_database)
+
+    async def add() -> None:
+        async with empty_database.begin() as session:
+            await locks.take(session, "counter")
+            found = await session.scalar(text("SELECT value FROM counters WHERE id = 1"))
+            await asyncio.sleep(0.002)
+            await session.execute(text("UPDATE counters SET value = :value"), {"value": (found or 0) + 1})
+
+    await asyncio.gather(*(add() for _ in range(12)))
+    assert await value(empty_database) == 12
+
+
+async def test_two_processes_may_write_the_same_sqlite_file(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'shared.sqlite3'}"
+    first, second = Database(url), Database(url)
+    await make_table(first)
+
+    async def add(database: Database) -> None:
+        for _ in range(5):
+            async with database.begin() as session:
+                found = await session.scalar(text("SELECT value FROM counters WHERE id = 1"))
+                await asyncio.sleep(0.002)
+                await session.execute(text("UPDATE counters SET value = :value"), {"value": (found or 0) + 1})
+
+    await asyncio.gather(add(first), add(second))
+    assert await value(first) == 10
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_postgresql_refuses_to_write_in_a_read_session(empty_database: Database) -> None:
+    await make_table(empty_database)
+
+    async def write() -> None:
+        async with empty_database.read() as session:
+            assert isinstance(session, ReadSession)
+            await session.execute(text("UPDATE counters SET value = 7"))
+
+    with pytest.raises(DBAPIError):
+        await write()
+    assert await value(empty_database) == 0
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+async def test_sqlite_readers_do_not_wait_for_a_writer(empty_database: Database) -> None:
+    await make_table(empty_database)
+    async with empty_database.begin() as session:
+        await session.execute(text("UPDATE counters SET value = 7"))
+        assert await asyncio.wait_for(value(empty_database), 2) == 0
+    assert await value(empty_database) == 7
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+async def test_sqlite_is_set_up_to_be_durable(empty_database: Database) -> None:
+    async with empty_database.read() as session:
+        found = {
+            name: await session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_a_broken_constraint_is_no_outage(empty_database: Database) -> None:
+    await make_table(empty_database)
+    with pytest.raises(IntegrityError):
+        async with empty_database.begin() as session:
+            await session.execute(text("INSERT INTO counters VALUES (1, 0)"))
+
+
+async def test_a_database_that_is_away_is_an_outage() -> None:
+    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(UnavailableError) as caught:
+        async with database.begin() as session:
+            await session.execute(text("SELECT 1"))
+    assert caught.value.code == "database-unreachable"
+    await database.close()
+
+
+def test_other_databases_are_refused() -> None:
+    with pytest.raises(ValueError, match="no support for mysql"):
+        create_engine("mysql://x/y")
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_a_lock_that_is_held_is_not_taken(empty_database: Database) -> None:
+    async with empty_database.begin() as first, empty_database.begin() as second:
+        assert await locks.try_take(first, "one") is True
+        assert await locks.try_take(second, "one") is False
+        assert await locks.try_take(second, "two") is True

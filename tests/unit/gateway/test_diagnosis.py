@@ -1,0 +1,121 @@
+"""The doctor tells everything that is wrong at once."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from platemark.protocol.cid import raw_cid
+from platemark_gateway import diagnosis
+from platemark_gateway.diagnosis import Finding, Level
+from platemark_gateway.files import keeping
+from platemark_gateway.models.blocks import KeptRoot, Purpose
+from platemark_gateway.models.printlog import LogHead
+from platemark_gateway.printlog.service import open_log
+from platemark_gateway.settings import Settings
+from platemark_gateway.worker.loop import StepState
+from platemark_gateway.worker.reporting import report
+from simulators.databases import DATABASES, database_of
+from simulators.gateway import PASSPHRASE, SimulatedGateway, simulated_gateway
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=DATABASES)
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return await database_of(request.param, tmp_path)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, database_url: str) -> AsyncIterator[SimulatedGateway]:
+    async with simulated_gateway(tmp_path, database_url=database_url) as made:
+        assert await open_log(made.container) is None
+        yield made
+
+
+def settings_of(gateway: SimulatedGateway, database_url: str, passphrase: str = PASSPHRASE) -> Settings:
+    return Settings(
+        data=gateway.container.settings.data,
+        database_url=SecretStr(database_url),
+        passphrase=SecretStr(passphrase),
+        rpc_url="http://127.0.0.1:1",
+    )
+
+
+def told(findings: list[Finding], level: Level) -> dict[str, str]:
+    return {each.part: each.text for each in findings if each.level is level}
+
+
+async def test_everything_that_is_wrong_is_told_at_once(
+    gateway: SimulatedGateway, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(1 << 40, 0, 1 << 20))
+    lost = raw_cid(b"gone")
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(LogHead).values(quarantine="it is behind", quarantined_at=gateway.clock.now()))
+        await keeping.note(session, gateway.container, lost, Purpose.TERMS)
+        await session.execute(update(KeptRoot).values(problem="block-not-found"))
+    failing = StepState(succeeded_at=gateway.clock.now(), failed_at=gateway.clock.now(), failures=7, code="disk-full")
+    await report(gateway.container.database, {"outbox": failing})
+    settings = settings_of(gateway, database_url, "not the passphrase").model_copy(
+        update={"ipfs_api": "/ip4/127.0.0.1/tcp/1", "ipfs_replica_api": "/ip4/127.0.0.1/tcp/1"}
+    )
+    wrong = told(await diagnosis.examine(settings, gateway.clock), Level.WRONG)
+    assert set(wrong) >= {
+        "settings",
+        "disk",
+        "vault",
+        "database",
+        "log",
+        "worker",
+        "chain",
+        "account",
+        "blocks",
+    }
+    assert "[vault-passphrase]" in wrong["vault"]
+    assert "[database-behind]" in wrong["database"]  # made without migrations
+    assert "it is behind" in wrong["log"]
+    assert wrong["worker"] == "outbox failed 7 times in a row, last with disk-full"
+    assert "[rpc-unreachable]" in wrong["chain"]
+    assert "[ipfs-unreachable]" in wrong["blocks"]
+
+
+async def test_a_root_that_is_lost_is_named(gateway: SimulatedGateway, database_url: str) -> None:
+    lost = raw_cid(b"gone")
+    async with gateway.container.database.begin() as session:
+        await keeping.note(session, gateway.container, lost, Purpose.TERMS)
+        await session.execute(update(KeptRoot).values(problem="block-not-found"))
+    findings = await diagnosis.examine(settings_of(gateway, database_url), gateway.clock)
+    assert Finding("blocks", f"terms {lost.text} is not whole [block-not-found]", Level.WRONG) in findings
+    assert Finding("blocks", "lie in the data folder") in findings
+
+
+async def test_what_works_is_well_and_what_should_be_known_is_noted(
+    gateway: SimulatedGateway, database_url: str
+) -> None:
+    findings = await diagnosis.examine(settings_of(gateway, database_url), gateway.clock)
+    assert {"settings", "data folder", "vault", "log", "outbox", "blocks"} <= set(told(findings, Level.WELL))
+    assert told(findings, Level.NOTE)["worker"] == "has never worked"
+    open_to_all = settings_of(gateway, database_url).model_copy(
+        update={"url": "http://gateway.example", "cors_origins": ("*",), "host": "::"}
+    )
+    noted = [each.text for each in await diagnosis.examine(open_to_all, gateway.clock) if each.part == "settings"]
+    assert len(noted) == 3
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_database_with_another_time_of_day_is_named(gateway: SimulatedGateway, database_url: str) -> None:
+    findings = await diagnosis.examine(settings_of(gateway, database_url), gateway.clock)  # which stands elsewhere
+    assert "the database's clock is" in told(findings, Level.WRONG)["clock"]
+    findings = await diagnosis.examine(settings_of(gateway, database_url))
+    assert "clock" not in told(findings, Level.WRONG)
+
+
+async def test_a_database_without_tables_is_named(gateway: SimulatedGateway, tmp_path: Path) -> None:
+    settings = settings_of(gateway, f"sqlite+aiosqlite:///{tmp_path / 'another.sqlite3'}")
+    wrong = told(await diagnosis.examine(settings, gateway.clock), Level.WRONG)
+    assert {"database", "state"} <= set(wrong)
