@@ -8,8 +8,15 @@ from platemark.errors import PlatemarkError
 from platemark_gateway import commands, key_commands, recovery_commands
 from platemark_gateway.chain import commands as chain_commands
 
-app = typer.Typer(name="platemark-gateway", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-keys = typer.Typer(no_args_is_help=True, help="The vault's keys.")
+# Plain help: rich takes longer to import than everything else here together.
+app = typer.Typer(
+    name="platemark-gateway",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(no_args_is_help=True, help="The vault's keys.", rich_markup_mode=None)
 app.command("chain")(chain_commands.chain)
 app.command("dev")(chain_commands.dev)
 app.command("deploy")(commands.deploy)

@@ -104,13 +104,17 @@ class Shop:
     def rotate(self, kind: str) -> Mapping[str, Any]:
         """Replace a key, and wait until the gateway has gone over to it."""
         told: Mapping[str, Any] = json.loads(self.operate("keys", "rotate", kind))
+        self.wait_until_adopted(told)
+        return told
+
+    def wait_until_adopted(self, told: Mapping[str, Any]) -> None:
+        """Wait until the gateway works under the profile that a rotation told."""
 
         def is_adopted() -> bool:
             found = self.get("/v1/gateway").json()
             return (found["profileDigest"], found["state"]) == (told["profileDigest"], "ready")
 
         wait_for("the new profile", is_adopted)
-        return told
 
     def keys(self, state: str) -> Mapping[str, str]:
         """Return the keys in a state, by kind."""
@@ -217,8 +221,9 @@ def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop
     secret.chmod(0o600)
     shop.operate("keys", "import-account", str(secret))
     assert "[vault-key-missing]" in shop.operate("serve", "--port", "0", answer=1)
-    shop.operate("keys", "rotate", "all")
+    told = json.loads(shop.operate("keys", "rotate", "all"))
     shop.start()
+    shop.wait_until_adopted(told)
     refused = shop.centre.attempt("token", "request", shop.license_id, "--prints", "2")
     assert refused.error_code == "key-not-deposited"
     shop.designer.run("keys", "kit", "deposit", str(shop.kit))
