@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.units import Address, address_text
 from platemark_gateway import telemetry
 from platemark_gateway.clock import Clock
+from platemark_gateway.db import bulk
 from platemark_gateway.models.audit import AuditEntry
 
 GATEWAY: Final = "gateway"
 """The actor of what the gateway does by itself."""
-# Built once: assembling a statement costs more than running it.
-_ADD: Final = insert(AuditEntry)
+_ENTRIES: Final = AuditEntry.metadata.tables[AuditEntry.__tablename__]
 
 
 def record(
@@ -52,4 +51,4 @@ def entry(
 
 async def record_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
     """Add many rows in one statement, where each request counts."""
-    await (await session.connection()).execute(_ADD, list(entries))
+    await bulk.insert_rows(session, _ENTRIES, entries)

@@ -1,18 +1,24 @@
 """SQL of prints: the statements that count. SQLAlchemy core, the same for SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, func, or_, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
 
 from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds
-from platemark_gateway.db.types import Uint256Type
+from platemark_gateway.db import bulk
+from platemark_gateway.db.types import Uint256Type, UnixSecondsType
 from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead
 from platemark_gateway.models.token import Token
+
+_PRINTS: Final = Print.metadata.tables[Print.__tablename__]
+_ENTRIES: Final = LogEntry.metadata.tables[LogEntry.__tablename__]
 
 
 async def lock_tokens(session: AsyncSession, token_ids: Sequence[TokenId]) -> dict[TokenId, Token]:
@@ -32,28 +38,79 @@ async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:
     return await session.get(Token, token_id)
 
 
-async def prints_at(session: AsyncSession, keys: Sequence[tuple[TokenId, int]]) -> dict[tuple[TokenId, int], Print]:
-    """Return the prints that exist at these sequences."""
-    rows = await session.scalars(select(Print).where(tuple_(Print.token_id, Print.sequence).in_(sorted(set(keys)))))
-    return {(row.token_id, row.sequence): row for row in rows}
+@functools.cache
+def _lock_to_count(*, arrays: bool) -> Select[Token]:
+    columns = (
+        Token.token_id, Token.gateway, Token.agent, Token.design_id, Token.revision, Token.prints, Token.spares,
+        Token.expires_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block, Token.stopped_at,
+        Token.closing_until, Token.closed_block, Token.reclaimed_block, Token.ended_at,
+    )  # fmt: skip
+    return (
+        select(Token)
+        .options(load_only(*columns, raiseload=True))
+        .where(bulk.one_of(Token.token_id.expression, "token_ids", arrays=arrays))
+        .order_by(Token.token_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
 
 
-async def used_print_ids(session: AsyncSession, print_ids: Sequence[bytes]) -> set[bytes]:
-    """Return which of these print ids some print has."""
-    return set(await session.scalars(select(Print.print_id).where(Print.print_id.in_(print_ids))))
+async def lock_to_count(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Token]:
+    """Return tokens as `lock_tokens` does, with only the columns that a redemption needs."""
+    statement = _lock_to_count(arrays=bulk.takes_arrays(session))
+    rows = await session.scalars(statement, {"token_ids": sorted(set(token_ids))})
+    return {row.token_id: row for row in rows}
+
+
+@functools.cache
+def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
+    columns = (Print.token_id, Print.sequence, Print.print_id)
+    return union(
+        select(*columns).where(
+            bulk.one_pair_of(Print.token_id.expression, Print.sequence.expression, "keys", arrays=arrays)
+        ),
+        select(*columns).where(bulk.one_of(Print.print_id.expression, "print_ids", arrays=arrays)),
+    )
+
+
+async def known_prints(
+    session: AsyncSession, keys: Collection[tuple[TokenId, int]], print_ids: Collection[bytes]
+) -> tuple[dict[tuple[TokenId, int], Print], set[bytes]]:
+    """Return the prints that exist at these sequences, and which of the print ids some print has."""
+    arrays = bulk.takes_arrays(session)
+    wanted = sorted(set(keys))
+    found = await (await session.connection()).execute(
+        _known(arrays=arrays), {**bulk.pair_values("keys", wanted, arrays=arrays), "print_ids": list(print_ids)}
+    )
+    narrow = found.all()
+    known = {(row.token_id, row.sequence) for row in narrow}.intersection(wanted)
+    prints: dict[tuple[TokenId, int], Print] = {}
+    if known:
+        rows = await session.scalars(select(Print).where(tuple_(Print.token_id, Print.sequence).in_(sorted(known))))
+        prints = {(row.token_id, row.sequence): row for row in rows}
+    return prints, {row.print_id for row in narrow}
+
+
+@functools.cache
+def _revisions(*, arrays: bool) -> Select[Revision]:
+    columns = (
+        Revision.design_id, Revision.revision, Revision.wrapped_package, Revision.key_commitment,
+        Revision.manifest_digest, Revision.recalled_block, Revision.recall_signed_at,
+    )  # fmt: skip
+    return (
+        select(Revision)
+        .options(load_only(*columns, raiseload=True))
+        .where(bulk.one_pair_of(Revision.design_id.expression, Revision.revision.expression, "keys", arrays=arrays))
+        .execution_options(populate_existing=True)
+    )
 
 
 async def revisions(
-    session: AsyncSession, keys: Sequence[tuple[DesignId, int]]
+    session: AsyncSession, keys: Collection[tuple[DesignId, int]]
 ) -> dict[tuple[DesignId, int], Revision]:
     """Return designs' revisions, as they are now."""
-    if not keys:
-        return {}
-    rows = await session.scalars(
-        select(Revision)
-        .where(tuple_(Revision.design_id, Revision.revision).in_(keys))
-        .execution_options(populate_existing=True)
-    )
+    arrays = bulk.takes_arrays(session)
+    rows = await session.scalars(_revisions(arrays=arrays), bulk.pair_values("keys", sorted(set(keys)), arrays=arrays))
     return {(row.design_id, row.revision): row for row in rows}
 
 
@@ -62,21 +119,32 @@ async def origins(session: AsyncSession) -> dict[int, str]:
     return {head.epoch: head.origin for head in await session.scalars(select(LogHead))}
 
 
+@functools.cache
+def _oldest_unanchored() -> Select[UnixSeconds | None, UnixSeconds | None]:
+    anchored = (
+        select(func.coalesce(func.max(LogAnchor.size), 0))
+        .where(
+            LogAnchor.gateway == bindparam("gateway"),
+            LogAnchor.epoch == bindparam("epoch"),
+            LogAnchor.seen_block <= bindparam("final_block"),
+        )
+        .scalar_subquery()
+    )
+    placed = select(LogEntry.created_at).where(LogEntry.position == anchored).scalar_subquery()
+    waiting = (
+        select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id).limit(1).scalar_subquery()
+    )
+    return select(placed, waiting)
+
+
 async def oldest_unanchored(
     session: AsyncSession, gateway: Address, epoch: int, final_block: int
 ) -> UnixSeconds | None:
     """Return since when the oldest entry waits for a final anchor; None when none does."""
-    anchored = await session.scalar(
-        select(func.max(LogAnchor.size)).where(
-            LogAnchor.gateway == gateway, LogAnchor.epoch == epoch, LogAnchor.seen_block <= final_block
-        )
-    )
-    waiting = await session.scalar(select(LogEntry.created_at).where(LogEntry.position == (anchored or 0)))
-    if waiting is not None:
-        return waiting
-    return await session.scalar(
-        select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id).limit(1)
-    )
+    placed, waiting = (
+        await session.execute(_oldest_unanchored(), {"gateway": gateway, "epoch": epoch, "final_block": final_block})
+    ).one()
+    return placed if placed is not None else waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,53 +157,45 @@ class Count:
     latest_expiry: UnixSeconds
 
 
-# Built once: assembling a statement costs more than running it.
-_COUNT: Final = (
-    update(Token)
-    .where(
-        Token.token_id == bindparam("of_token", type_=Uint256Type()),
-        Token.released == bindparam("expected"),
-        Token.released + bindparam("uses", type_=Integer()) - Token.voided <= Token.prints,
-        Token.released + bindparam("uses", type_=Integer()) <= Token.prints + Token.spares,
-        Token.expires_at > bindparam("latest_expiry"),
-        Token.wrapped_token.is_not(None),
-        Token.stopped_at.is_(None),
-        Token.closed_block.is_(None),
-        Token.reclaimed_block.is_(None),
-        Token.ended_at.is_(None),
-    )
-    .values(released=Token.released + bindparam("uses", type_=Integer()))
-    .returning(Token.released)
+_COUNTS: Final = bulk.ManyUpdates(
+    {
+        "token_id": Uint256Type(),
+        "released": BigInteger(),
+        "uses": BigInteger(),
+        "latest_expiry": UnixSecondsType(),
+    },
+    lambda given: (
+        update(Token)
+        .where(
+            Token.token_id == given["token_id"],
+            Token.released == given["released"],
+            Token.released + given["uses"] - Token.voided <= Token.prints,
+            Token.released + given["uses"] <= Token.prints + Token.spares,
+            Token.expires_at > given["latest_expiry"],
+            Token.wrapped_token.is_not(None),
+            Token.stopped_at.is_(None),
+            Token.closed_block.is_(None),
+            Token.reclaimed_block.is_(None),
+            Token.ended_at.is_(None),
+        )
+        .values(released=Token.released + given["uses"])
+    ),
 )
 
 
-async def count(session: AsyncSession, item: Count) -> bool:
-    """Raise a token's count if every rule still holds in the row itself; return whether it did."""
-    connection = await session.connection()
-    found = await connection.scalar(
-        _COUNT,
-        {
-            "of_token": item.token_id,
-            "expected": item.released,
-            "uses": item.uses,
-            "latest_expiry": item.latest_expiry,
-        },
-    )
-    return found is not None
-
-
-_ADD_PRINT: Final = insert(Print)
-_ADD_ENTRY: Final = insert(LogEntry)
+async def count(session: AsyncSession, items: Sequence[Count]) -> bool:
+    """Raise tokens' counts where every rule still holds in the row itself; return whether it did in all of them."""
+    return await _COUNTS.run(session, [asdict(item) for item in items]) == len(items)
 
 
 async def add_prints(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert prints; a sequence or print id that exists fails the transaction."""
-    await (await session.connection()).execute(_ADD_PRINT, list(rows))
+    await bulk.insert_rows(session, _PRINTS, rows)
 
 
 async def add_entries(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert entries of the log, in order; their positions come from the sequencer."""
-    await (await session.connection()).execute(_ADD_ENTRY, list(rows))
+    await bulk.insert_rows(session, _ENTRIES, rows)
 
 
 def entry_values(

@@ -176,12 +176,13 @@ class _Batch:
     async def load(self, session: AsyncSession, orders: Sequence[Order]) -> None:
         """Step 4: lock the tokens, then read everything that decides."""
         requests = [order.signed.request for order in orders]
-        self._tokens = await repository.lock_tokens(session, [request.token_id for request in requests])
+        self._tokens = await repository.lock_to_count(session, [request.token_id for request in requests])
         self._released = {token_id: row.released for token_id, row in self._tokens.items()}
-        self._prints = await repository.prints_at(session, [(item.token_id, item.sequence) for item in requests])
-        self._print_ids = await repository.used_print_ids(session, [item.print_id for item in requests])
+        self._prints, self._print_ids = await repository.known_prints(
+            session, [(item.token_id, item.sequence) for item in requests], [item.print_id for item in requests]
+        )
         keys = {(row.design_id, row.revision) for row in self._tokens.values()}
-        self._revisions = await repository.revisions(session, sorted(keys))
+        self._revisions = await repository.revisions(session, keys) if keys else {}
         self._origins = await repository.origins(session)
         for digest in {self._head.profile_digest, *(row.profile_digest for row in self._prints.values())}:
             self._profiles[digest] = await profiles.profile_of(session, self._container, digest)
@@ -343,22 +344,19 @@ class _Batch:
 
     async def write(self, session: AsyncSession) -> None:
         """Step 7: raise the counts under their conditions, insert prints and entries."""
-        for token_id, row in self._tokens.items():
-            uses = self._released[token_id] - row.released
-            if uses and not await repository.count(
-                session,
-                repository.Count(
-                    token_id=token_id,
-                    released=row.released,
-                    uses=uses,
-                    latest_expiry=UnixSeconds(self._now + LAST_RELEASE_BEFORE_EXPIRY_SECONDS),
-                ),
-            ):
-                raise VaultError("a locked token changed under its lock", code="row-changed")
-        if self._new_prints:
-            await repository.add_prints(session, self._new_prints)
-            await repository.add_entries(session, self._new_entries)
-            await journal.record_all(session, self._acts)
+        if not self._new_prints:
+            return
+        latest_expiry = UnixSeconds(self._now + LAST_RELEASE_BEFORE_EXPIRY_SECONDS)
+        counts = [
+            repository.Count(token_id, row.released, uses, latest_expiry)
+            for token_id, row in self._tokens.items()
+            if (uses := self._released[token_id] - row.released)
+        ]
+        if not await repository.count(session, counts):
+            raise VaultError("a locked token changed under its lock", code="row-changed")
+        await repository.add_prints(session, self._new_prints)
+        await repository.add_entries(session, self._new_entries)
+        await journal.record_all(session, self._acts)
 
 
 # --- step 8: after the commit -----------------------------------------------------------------------------
