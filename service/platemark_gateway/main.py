@@ -38,6 +38,7 @@ TAGS: Final = (
     ("settlement", "Counts that go to the chain."),
 )
 ROUTERS: Final = (
+    prints_router,  # first, because they are tried in this order
     info_router,
     auth_router,
     files_router,
@@ -45,7 +46,6 @@ ROUTERS: Final = (
     licenses_router,
     payees_router,
     tokens_router,
-    prints_router,
     printlog_router,
     settlement_router,
 )

@@ -6,9 +6,11 @@ error (`request-schema`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -70,6 +72,32 @@ class Wire(BaseModel):
         strict=True,
         frozen=True,
     )
+
+
+_Body = TypeVar("_Body", bound=Wire)
+
+
+def json_body(model: type[Wire]) -> dict[str, Any]:
+    """Return what the OpenAPI document says of an endpoint that reads its body by `read_json`.
+
+    The model's own schema must be in the document, because another endpoint names it.
+    """
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+async def read_json(request: Request, model: type[_Body]) -> _Body:
+    """Return a request's JSON body.
+
+    Errors: RequestValidationError for what is no JSON or does not fit; those of the fields.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RequestValidationError([{"loc": ("body",), "msg": "a JSON body (application/json) was expected"}])
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+import uvloop
 from sqlalchemy import event, select
 
 from platemark_gateway.blobs.nodes import NodeBlocks
@@ -230,7 +231,9 @@ def _die_after(name: str) -> None:
 async def _serve(container: Container) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(container), log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(container), log_config=None, access_log=False, proxy_headers=False)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 (uvicorn tells its start by a flag only)
         await asyncio.sleep(0.01)
@@ -256,4 +259,5 @@ if __name__ == "__main__":
     from platemark_gateway import telemetry
 
     telemetry.configure(as_json=True, level="ERROR")
-    asyncio.run(_main(json.loads(sys.argv[1])))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(json.loads(sys.argv[1])))

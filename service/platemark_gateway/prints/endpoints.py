@@ -22,6 +22,7 @@ from platemark_gateway.prints.schemas import (
     ReleaseAnswer,
 )
 from platemark_gateway.prints.service import Answer
+from platemark_gateway.wire import json_body, read_json
 
 router = APIRouter(prefix="/v1/prints", tags=["prints"])
 
@@ -36,12 +37,14 @@ async def _desk(request: Request) -> Desk:
     return desk
 
 
-@router.post("")
-async def redeem(body: RedemptionOrder, desk: Annotated[Desk, Depends(_desk)], response: Response) -> ReleaseAnswer:
+@router.post("", response_model=ReleaseAnswer, openapi_extra=json_body(RedemptionOrder))
+async def redeem(request: Request) -> Response:
     """Count one print and return its release with the key, sealed to the agent."""
-    answer = await desk.redeem(_signed(body), body.recipient_key)
-    response.headers["Cache-Control"] = "no-store"
-    return _answered(answer)
+    # The request that comes once a print: read and answered without dependencies, its fields are read once.
+    body = await read_json(request, RedemptionOrder)
+    answer = await (await _desk(request)).redeem(_signed(body), body.recipient_key)
+    content = _answered(answer).model_dump_json()
+    return Response(content, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
 @router.post("/plate")

@@ -1,0 +1,112 @@
+"""Statements that take many rows at once, whatever their number.
+
+PostgreSQL gets one array a column, so that the statement's text never changes: it is prepared once, and takes one
+round trip. SQLite has no arrays and no round trips: it runs the statement for each row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Insert,
+    Table,
+    Update,
+    any_,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
+
+_GIVEN: Final = "given_"
+Types = Mapping[str, TypeEngine[Any]]
+
+
+class ManyUpdates:
+    """An update with a set of values for each row that it changes, built once for each kind of database."""
+
+    def __init__(self, types: Types, build: Callable[[Mapping[str, ColumnElement[Any]]], Update]) -> None:
+        """Take the values' names and types, and what makes the statement from the values."""
+        self._names = tuple(types)
+        given = _unnested(types)
+        self._arrays = build({name: given.c[name] for name in types})
+        self._single = build({name: bindparam(_GIVEN + name, type_=kind) for name, kind in types.items()})
+
+    async def run(self, session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many rows were changed."""
+        connection = await session.connection()
+        if takes_arrays(session):
+            return (await connection.execute(self._arrays, _arrays(self._names, rows))).rowcount
+        values = [{_GIVEN + name: row[name] for name in self._names} for row in rows]
+        return (await connection.execute(self._single, values)).rowcount
+
+
+async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows with the same columns, in their order."""
+    connection = await session.connection()
+    names = tuple(rows[0])
+    if takes_arrays(session):
+        await connection.execute(_insert_arrays(table, names), _arrays(names, rows))
+    else:
+        await connection.execute(_insert_single(table), list(rows))
+
+
+def takes_arrays(session: AsyncSession) -> bool:
+    """Return whether this database has arrays."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def one_of(found: ColumnElement[Any], name: str, *, arrays: bool) -> ColumnElement[bool]:
+    """Return that a column has one of the values of the parameter `name`, a list."""
+    if arrays:
+        return found == any_(bindparam(name, type_=ARRAY(found.type)))
+    return found.in_(bindparam(name, expanding=True))
+
+
+def one_pair_of(
+    first: ColumnElement[Any], second: ColumnElement[Any], name: str, *, arrays: bool
+) -> ColumnElement[bool]:
+    """Return that two columns have one of some pairs of values: the parameters of `pair_values`."""
+    if arrays:
+        given = _unnested({f"{name}_0": first.type, f"{name}_1": second.type})
+        return tuple_(first, second).in_(select(*given.c))
+    return tuple_(first, second).in_(bindparam(name, expanding=True))
+
+
+def pair_values(name: str, pairs: Sequence[tuple[Any, Any]], *, arrays: bool) -> dict[str, Any]:
+    """Return the parameters of `one_pair_of`."""
+    if arrays:
+        return {
+            f"{_GIVEN}{name}_0": [first for first, _ in pairs],
+            f"{_GIVEN}{name}_1": [second for _, second in pairs],
+        }
+    return {name: pairs}
+
+
+def _unnested(types: Types) -> TableValuedAlias:
+    arrays = [bindparam(_GIVEN + name, type_=ARRAY(kind)) for name, kind in types.items()]
+    columns = [column(name, kind) for name, kind in types.items()]
+    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+
+
+def _arrays(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {_GIVEN + name: [row[name] for row in rows] for name in names}
+
+
+@lru_cache
+def _insert_arrays(table: Table, names: tuple[str, ...]) -> Insert:
+    given = _unnested({name: table.c[name].type for name in names})
+    return insert(table).from_select(names, select(*given.c))
+
+
+@lru_cache
+def _insert_single(table: Table) -> Insert:
+    return insert(table)
