@@ -16,6 +16,8 @@ JsonValue = None | bool | int | str | Sequence["JsonValue"] | Mapping[str, "Json
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 32
 
+# Escapes as RFC 8785 wants them: what must be escaped, in its shortest form.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.?)*(?:"|\Z)', re.DOTALL)  # \Z, so that it matches at once or never
 _PAIR: Final = re.compile(rb"\[\]|\{\}")
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -27,7 +29,10 @@ def encode(value: JsonValue) -> bytes:
     Errors: MalformedError `canonical-form` for floats, integers beyond ±(2^53 - 1), keys that are not
         text, lone surrogates, or more than 32 levels.
     """
-    return _write(value, 0).encode()
+    try:
+        return _ENCODER.encode(_ordered(value, 0)).encode()
+    except UnicodeEncodeError as error:
+        raise MalformedError("a text has a lone surrogate", code="canonical-form") from error
 
 
 def decode(data: bytes, *, max_bytes: int = 1 << 20) -> JsonValue:
@@ -102,34 +107,25 @@ def list_of(value: JsonValue, *, max_items: int) -> Sequence[JsonValue]:
     return value
 
 
-def _write(value: JsonValue, depth: int) -> str:
-    if depth == MAX_DEPTH and isinstance(value, Mapping | list | tuple):
+def _ordered(value: JsonValue, depth: int) -> JsonValue:
+    """Return `value` made of dicts in canonical order and of lists, if all of it has a place in canonical JSON."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise MalformedError("an integer above 2^53 travels as a decimal string", code="canonical-form")
+        return value
+    if not isinstance(value, dict | list | tuple | Mapping):
+        raise MalformedError(f"{type(value).__name__} has no place in canonical JSON", code="canonical-form")
+    if depth == MAX_DEPTH:
         raise MalformedError("the JSON is nested too deeply", code="canonical-form")
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            if abs(value) > MAX_SAFE_INTEGER:
-                raise MalformedError("an integer above 2^53 travels as a decimal string", code="canonical-form")
-            return str(value)
-        case str():
-            return _string(value)
-        case Mapping():
-            if not all(isinstance(key, str) for key in value):
-                raise MalformedError("a key is a string", code="canonical-form")
-            keys = sorted(value, key=_utf16)
-            return "{" + ",".join(f"{_string(key)}:{_write(value[key], depth + 1)}" for key in keys) + "}"
-        case list() | tuple():
-            return "[" + ",".join(_write(item, depth + 1) for item in value) + "]"
-        case _:
-            raise MalformedError(f"{type(value).__name__} has no place in canonical JSON", code="canonical-form")
-
-
-def _string(value: str) -> str:
-    _utf16(value)
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return [_ordered(item, depth + 1) for item in value]
+    if not all(isinstance(key, str) for key in value):
+        raise MalformedError("a key is a string", code="canonical-form")
+    # Of ASCII texts, Python's own order is that of UTF-16.
+    keys = sorted(value) if all(map(str.isascii, value)) else sorted(value, key=_utf16)
+    return {key: _ordered(value[key], depth + 1) for key in keys}
 
 
 def _utf16(value: str) -> bytes:

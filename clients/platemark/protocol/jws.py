@@ -5,6 +5,7 @@ form, and the text has no second spelling, so that its SHA-256 names it. `alg` i
 RFC 7638 thumbprint; `typ` tells kinds of statement apart and is never optional.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -68,6 +69,7 @@ class SigningKey:
         return self._key.sign(message)
 
 
+@functools.lru_cache(maxsize=1024)
 def key_id(public: bytes) -> str:
     """Return the RFC 7638 thumbprint of an Ed25519 public key (32 bytes): 43 characters of base64url."""
     members = {"crv": "Ed25519", "kty": "OKP", "x": base64url(public)}
@@ -96,8 +98,7 @@ def sign(key: Signer, typ: str, payload: Mapping[str, JsonValue]) -> str:
 
     Source: RFC 7515, section 7.1.
     """
-    header = {"alg": ALGORITHM, "kid": key.key_id, "typ": typ}
-    signed = f"{base64url(canonical.encode(header))}.{base64url(canonical.encode(payload))}"
+    signed = f"{_header_part(key.key_id, typ)}.{base64url(canonical.encode(payload))}"
     return f"{signed}.{base64url(key.sign(signed.encode()))}"
 
 
@@ -136,6 +137,11 @@ def header_key_id(text: str) -> str:
     Errors: MalformedError `jws`.
     """
     return _header(text)["kid"]
+
+
+@functools.lru_cache(maxsize=1024)
+def _header_part(key_id: str, typ: str) -> str:
+    return base64url(canonical.encode({"alg": ALGORITHM, "kid": key_id, "typ": typ}))
 
 
 def _header(text: str) -> Mapping[str, str]:

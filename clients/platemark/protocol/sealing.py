@@ -10,6 +10,7 @@ Evolution: the key encapsulation comes from the hybrid drafts, so sealed bytes b
 Source: RFC 9180, draft-ietf-hpke-pq, draft-connolly-cfrg-xwing-kem; docs/formats.md, sealing.
 """
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -168,6 +169,7 @@ def _suite() -> Suite:
     return Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
+@functools.lru_cache(maxsize=1024)
 def _public_key(public_bytes: bytes) -> MLKEM768X25519PublicKey:
     if len(public_bytes) != PUBLIC_BYTES:
         raise MalformedError(f"a recipient's public key has {PUBLIC_BYTES} bytes", code="recipient-key")

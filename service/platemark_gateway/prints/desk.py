@@ -21,6 +21,7 @@ from platemark_gateway.prints.service import Answer, Counted, Order
 
 MAX_BATCH: Final = 64
 MAX_WAITING: Final = 1024
+"""Redemptions that may wait for the batch that is being committed."""
 _REMEMBERED_AGENTS: Final = 4096
 _REMEMBERED_BLOCKS: Final = 1024
 
@@ -35,6 +36,7 @@ class Desk:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._queue: deque[_Waiting] = deque()
+        self._waiting = 0
         self._clerk: asyncio.Task[None] | None = None
         self._agents: OrderedDict[TokenId, Address] = OrderedDict()
         self._blocks: OrderedDict[int, Digest32] = OrderedDict()
@@ -102,10 +104,11 @@ class Desk:
             raise errors.seen_block_unknown()
 
     async def _count(self, orders: Sequence[Order]) -> list[Counted]:
-        if len(self._queue) >= MAX_WAITING:
+        if self._waiting + len(orders) > MAX_WAITING:
             raise errors.busy()
         future: asyncio.Future[list[Counted]] = asyncio.get_running_loop().create_future()
         self._queue.append((orders, future))
+        self._waiting += len(orders)
         if self._clerk is None or self._clerk.done():
             self._clerk = asyncio.create_task(self._work())
         return await future
@@ -117,6 +120,7 @@ class Desk:
             while self._queue and size + len(self._queue[0][0]) <= MAX_BATCH:
                 batch.append(self._queue.popleft())
                 size += len(batch[-1][0])
+            self._waiting -= size
             await self._commit(batch)
 
     async def _commit(self, batch: list[_Waiting]) -> None:

@@ -119,32 +119,64 @@ async def origins(session: AsyncSession) -> dict[int, str]:
     return {head.epoch: head.origin for head in await session.scalars(select(LogHead))}
 
 
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log's head, and since when its oldest entry waits for a final anchor (None when none does)."""
+
+    epoch: int
+    origin: str
+    profile_digest: Digest32
+    merge_delay_seconds: int
+    quarantine: str | None
+    unanchored_since: UnixSeconds | None
+
+
 @functools.cache
-def _oldest_unanchored() -> Select[UnixSeconds | None, UnixSeconds | None]:
+def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | None, UnixSeconds | None]:
     anchored = (
         select(func.coalesce(func.max(LogAnchor.size), 0))
         .where(
             LogAnchor.gateway == bindparam("gateway"),
-            LogAnchor.epoch == bindparam("epoch"),
+            LogAnchor.epoch == LogHead.epoch,
             LogAnchor.seen_block <= bindparam("final_block"),
         )
+        .correlate(LogHead)
         .scalar_subquery()
     )
-    placed = select(LogEntry.created_at).where(LogEntry.position == anchored).scalar_subquery()
+    placed = select(LogEntry.created_at).where(LogEntry.position == anchored).correlate(LogHead).scalar_subquery()
     waiting = (
         select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id).limit(1).scalar_subquery()
     )
-    return select(placed, waiting)
+    return (
+        select(
+            LogHead.epoch,
+            LogHead.origin,
+            LogHead.profile_digest,
+            LogHead.merge_delay_seconds,
+            LogHead.quarantine,
+            placed,
+            waiting,
+        )
+        .order_by(LogHead.epoch.desc())
+        .limit(1)
+    )
 
 
-async def oldest_unanchored(
-    session: AsyncSession, gateway: Address, epoch: int, final_block: int
-) -> UnixSeconds | None:
-    """Return since when the oldest entry waits for a final anchor; None when none does."""
-    placed, waiting = (
-        await session.execute(_oldest_unanchored(), {"gateway": gateway, "epoch": epoch, "final_block": final_block})
-    ).one()
-    return placed if placed is not None else waiting
+async def log_state(session: AsyncSession, gateway: Address, final_block: int) -> LogState | None:
+    """Return the state of the log that grows; None before it was opened."""
+    connection = await session.connection()
+    found = (await connection.execute(_log_state(), {"gateway": gateway, "final_block": final_block})).one_or_none()
+    if found is None:
+        return None
+    epoch, origin, profile_digest, merge_delay, quarantine, placed, waiting = found
+    return LogState(
+        epoch=epoch,
+        origin=origin,
+        profile_digest=profile_digest,
+        merge_delay_seconds=merge_delay,
+        quarantine=quarantine,
+        unanchored_since=placed if placed is not None else waiting,
+    )
 
 
 @dataclass(frozen=True, slots=True)

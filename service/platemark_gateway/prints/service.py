@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -113,26 +113,24 @@ async def count(
 
     Errors: UnavailableError `quarantine` before the log was opened, `index-empty`: for the whole batch.
     """
-    head = await tokens.log_head(session)
     progress = await tokens.progress_of(session, container)
+    log = await repository.log_state(session, container.vault.account, progress.final.number)
+    if log is None:
+        raise token_errors.quarantine("the log was not opened yet")
     now = chain_now(container.clock, progress.head.timestamp)
-    waiting = await _backlog_seconds(session, container, head, progress, now)
-    closed: PlatemarkError | None = errors.backlog(waiting) if waiting else None
-    if head.quarantine is not None:
-        closed = token_errors.quarantine(head.quarantine)
-    batch = _Batch(container, head, progress, now, closed)
+    batch = _Batch(container, log, progress, now)
     await batch.load(session, [order for plate in plates for order in plate])
     decided = [batch.decide(plate) for plate in plates]
     await batch.write(session)
     return decided
 
 
-async def _backlog_seconds(
-    session: AsyncSession, container: Container, head: LogHead, progress: ChainProgress, now: UnixSeconds
-) -> int:
-    """Return for how long an entry has been waiting for a final anchor, 0 while that is within the merge delay."""
-    since = await repository.oldest_unanchored(session, container.vault.account, head.epoch, progress.final.number)
-    return now - since if since is not None and now - since > head.merge_delay_seconds else 0
+def _why_closed(log: repository.LogState, now: UnixSeconds) -> PlatemarkError | None:
+    """Return why nothing new is released: quarantine, or an entry that waits longer for an anchor than it may."""
+    if log.quarantine is not None:
+        return token_errors.quarantine(log.quarantine)
+    since = log.unanchored_since
+    return errors.backlog(now - since) if since is not None and now - since > log.merge_delay_seconds else None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -145,26 +143,47 @@ def _verified(text: str, release_keys: tuple[bytes, ...]) -> PrintToken:
     raise VaultError("a token's row is not signed by any key of this vault", code="row-changed")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a print's answer is made of, as its row holds it or will."""
+
+    token_id: TokenId
+    sequence: int
+    print_id: bytes
+    request_digest: Digest32
+    signature: bytes
+    epoch: int
+    leaf_hash: Digest32
+    key_commitment: Digest32
+    manifest_digest: Digest32
+    merge_by: UnixSeconds
+    profile_digest: Digest32
+
+    @classmethod
+    def of(cls, row: Print) -> Self:
+        """Return what a row holds."""
+        return cls(**{name: getattr(row, name) for name in cls.__slots__})
+
+
 class _Batch:
     """One transaction's redemptions: rows are locked, read, decided upon, and written together."""
 
     def __init__(
         self,
         container: Container,
-        head: LogHead,
+        log: repository.LogState,
         progress: ChainProgress,
         now: UnixSeconds,
-        closed: PlatemarkError | None,
     ) -> None:
-        """Take what decides for all; `closed` is why nothing new is released at the moment, if there is a reason."""
+        """Take what decides for all."""
         self._container = container
-        self._closed = closed
-        self._head = head
+        self._closed = _why_closed(log, now)
+        self._log = log
         self._progress = progress
         self._now = now
         self._tokens: dict[TokenId, Token] = {}
-        self._origins: dict[int, str] = {}
-        self._prints: dict[tuple[TokenId, int], Print] = {}
+        self._origins = {log.epoch: log.origin}
+        self._prints: dict[tuple[TokenId, int], _Known] = {}
         self._print_ids: set[bytes] = set()
         self._revisions: dict[tuple[DesignId, int], Revision] = {}
         self._profiles: dict[Digest32, GatewayProfile] = {}
@@ -178,13 +197,15 @@ class _Batch:
         requests = [order.signed.request for order in orders]
         self._tokens = await repository.lock_to_count(session, [request.token_id for request in requests])
         self._released = {token_id: row.released for token_id, row in self._tokens.items()}
-        self._prints, self._print_ids = await repository.known_prints(
+        prints, self._print_ids = await repository.known_prints(
             session, [(item.token_id, item.sequence) for item in requests], [item.print_id for item in requests]
         )
+        self._prints = {key: _Known.of(row) for key, row in prints.items()}
         keys = {(row.design_id, row.revision) for row in self._tokens.values()}
         self._revisions = await repository.revisions(session, keys) if keys else {}
-        self._origins = await repository.origins(session)
-        for digest in {self._head.profile_digest, *(row.profile_digest for row in self._prints.values())}:
+        if any(row.epoch not in self._origins for row in prints.values()):
+            self._origins = await repository.origins(session)
+        for digest in {self._log.profile_digest, *(row.profile_digest for row in prints.values())}:
             self._profiles[digest] = await profiles.profile_of(session, self._container, digest)
 
     def decide(self, plate: Sequence[Order]) -> list[Counted] | PlatemarkError:
@@ -292,11 +313,11 @@ class _Batch:
             "detail": request.detail,
             "signature": order.signed.signature,
             "leaf_hash": leaf,
-            "epoch": self._head.epoch,
-            "profile_digest": self._head.profile_digest,
+            "epoch": self._log.epoch,
+            "profile_digest": self._log.profile_digest,
             "manifest_digest": claims.manifest.digest,
             "key_commitment": revision.key_commitment,
-            "merge_by": self._now + self._head.merge_delay_seconds,
+            "merge_by": self._now + self._log.merge_delay_seconds,
             "created_at": self._now,
         }
         self._new_prints.append(values)
@@ -313,11 +334,11 @@ class _Batch:
         )
         self._released[row.token_id] = request.sequence
         self._print_ids.add(request.print_id)
-        known = Print(**values)
+        known = _Known(**{name: values[name] for name in _Known.__slots__})
         self._prints[request.token_id, request.sequence] = known
         return self._counted(row, known)
 
-    def _counted(self, row: Token, known: Print) -> Counted:
+    def _counted(self, row: Token, known: _Known) -> Counted:
         revision = self._revisions.get((row.design_id, row.revision))
         if revision is None or revision.wrapped_package is None:
             raise errors.key_not_deposited()
