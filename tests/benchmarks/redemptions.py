@@ -82,7 +82,7 @@ COMMIT;
 """  # noqa: S608
 _TABLES: Final = (
     "DROP TABLE IF EXISTS bench_prints, bench_tokens, bench_entries, bench_sample",
-    "CREATE TABLE bench_tokens (LIKE tokens INCLUDING ALL)",
+    "CREATE TABLE bench_tokens (LIKE tokens INCLUDING ALL) WITH (fillfactor = 50)",
     "CREATE TABLE bench_prints (LIKE prints INCLUDING ALL)",
     "ALTER TABLE bench_prints ADD FOREIGN KEY (token_id) REFERENCES bench_tokens (token_id)",
     "CREATE TABLE bench_entries (LIKE log_entries INCLUDING ALL)",

@@ -206,9 +206,8 @@ _COUNTS: Final = bulk.ManyUpdates(
             Token.expires_at > given["latest_expiry"],
             Token.wrapped_token.is_not(None),
             Token.stopped_at.is_(None),
-            Token.closed_block.is_(None),
-            Token.reclaimed_block.is_(None),
-            Token.ended_at.is_(None),
+            # Not as bare conditions on columns with an index: the index to use is that of the ids.
+            func.coalesce(Token.closed_block, Token.reclaimed_block, Token.ended_at).is_(None),
         )
         .values(released=Token.released + given["uses"])
     ),
