@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from fastapi.routing import APIRoute
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platemark.errors import MalformedError
@@ -136,6 +138,38 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class Direct:
+    """Serves one endpoint that reads its request itself, past the router and what FastAPI does for the others."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        route: APIRoute,
+        answered: tuple[type[Exception], ...],
+        refuse: Callable[[Exception], ASGIApp],
+    ) -> None:
+        """Take the endpoint's route, and which of its errors are answered how."""
+        self._app = app
+        self._route = route
+        self._methods = frozenset(route.methods or ())
+        self._answered = answered
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        route = self._route
+        if scope["type"] != "http" or scope["path"] != route.path or scope["method"] not in self._methods:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = route
+        try:
+            answer: ASGIApp = await route.endpoint(Request(scope, receive))
+        except self._answered as error:
+            answer = self._refuse(error)
+        await answer(scope, receive, send)
 
 
 def _too_large(limit: int) -> MalformedError:

@@ -10,13 +10,14 @@ from platemark_gateway import problems
 from platemark_gateway.auth.endpoints import router as auth_router
 from platemark_gateway.container import Container
 from platemark_gateway.designs.endpoints import router as designs_router
-from platemark_gateway.edge import BodyLimit, Cors, SecurityHeaders
+from platemark_gateway.edge import BodyLimit, Cors, Direct, SecurityHeaders
 from platemark_gateway.files.endpoints import router as files_router
 from platemark_gateway.idempotency import Idempotency
 from platemark_gateway.info.endpoints import router as info_router
 from platemark_gateway.licenses.endpoints import payees_router
 from platemark_gateway.licenses.endpoints import router as licenses_router
 from platemark_gateway.printlog.endpoints import router as printlog_router
+from platemark_gateway.prints.endpoints import redeem_route
 from platemark_gateway.prints.endpoints import router as prints_router
 from platemark_gateway.ratelimit.buckets import Buckets
 from platemark_gateway.ratelimit.middleware import RateLimit
@@ -38,7 +39,6 @@ TAGS: Final = (
     ("settlement", "Counts that go to the chain."),
 )
 ROUTERS: Final = (
-    prints_router,  # first, because they are tried in this order
     info_router,
     auth_router,
     files_router,
@@ -46,6 +46,7 @@ ROUTERS: Final = (
     licenses_router,
     payees_router,
     tokens_router,
+    prints_router,
     printlog_router,
     settlement_router,
 )
@@ -114,6 +115,7 @@ def create_app(container: Container) -> FastAPI:
         return problems.response(error)
 
     # The last one added is the outermost.
+    app.add_middleware(Direct, route=redeem_route(), answered=problems.HANDLED, refuse=problems.answer_to)
     app.add_middleware(Idempotency, container=container, streams=frozenset({UPLOADS}), refuse=refuse)
     app.add_middleware(
         BodyLimit, limit_bytes=settings.body_bytes, path_limits={UPLOADS: settings.blob_bytes}, refuse=refuse

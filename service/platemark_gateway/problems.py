@@ -20,6 +20,8 @@ from platemark.protocol.codes import CODES
 from platemark_gateway import telemetry
 from platemark_gateway.errors import GatewayError, Limit, LimitedError, PlateError
 
+HANDLED: Final = (PlatemarkError, RequestValidationError, HTTPException)
+"""Errors that are answers; any other is a mistake of ours."""
 MEDIA_TYPE: Final = "application/problem+json"
 
 STATUS: Final[Mapping[Kind, int]] = {
@@ -102,25 +104,23 @@ def install(app: FastAPI) -> None:
     """Let the app answer every error with a problem document."""
 
     async def on_error(_request: Request, error: Exception) -> Response:
-        if not isinstance(error, PlatemarkError):
-            raise TypeError
+        return answer_to(error)
+
+    for kind in HANDLED:
+        app.add_exception_handler(kind, on_error)
+
+
+def answer_to(error: Exception) -> Response:
+    """Return the answer to an error of a `HANDLED` kind."""
+    if isinstance(error, PlatemarkError):
         if error.kind is Kind.INTERNAL:
             telemetry.log().error("gateway.internal", code=error.code, exc_info=error)
         return response(error)
-
-    async def on_validation(_request: Request, error: Exception) -> Response:
-        fields = error.errors() if isinstance(error, RequestValidationError) else []
-        return response(_SchemaError(fields))
-
-    async def on_http(_request: Request, error: Exception) -> Response:
-        if isinstance(error.__cause__, PlatemarkError):  # refused while FastAPI was reading the body
-            return response(error.__cause__)
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return response(_RoutingError(status))
-
-    app.add_exception_handler(PlatemarkError, on_error)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, on_http)
+    if isinstance(error, RequestValidationError):
+        return response(_SchemaError(error.errors()))
+    if isinstance(error.__cause__, PlatemarkError):  # refused while FastAPI was reading the body
+        return response(error.__cause__)
+    return response(_RoutingError(error.status_code if isinstance(error, HTTPException) else 500))
 
 
 class _SchemaError(PlatemarkError):

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -19,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 import uvloop
 from sqlalchemy import event, select
 
 from platemark_gateway.blobs.nodes import NodeBlocks
 from platemark_gateway.chain.indexer import Index
+from platemark_gateway.chain.listening import listen, run_server
 from platemark_gateway.chain.submitter import Outbox
 from platemark_gateway.container import Container
 from platemark_gateway.db.session import Database
@@ -229,17 +228,14 @@ def _die_after(name: str) -> None:
 
 
 async def _serve(container: Container) -> None:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(container), log_config=None, access_log=False, proxy_headers=False)
-    )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 (uvicorn tells its start by a flag only)
-        await asyncio.sleep(0.01)
-    sys.stdout.write(json.dumps({"ready": True, "url": f"http://127.0.0.1:{listener.getsockname()[1]}"}) + "\n")
-    sys.stdout.flush()
-    await serving
+    with listen("127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def announce() -> None:
+            sys.stdout.write(json.dumps({"ready": True, "url": url}) + "\n")
+            sys.stdout.flush()
+
+        await run_server(create_app(container), listener, announce)
 
 
 async def _main(order: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Digests and ids are 32 bytes. In JSON a digest, an id and every uint256 is `0x` 
 digits; an address is EIP-55 text; other integers above 2^53 are decimal strings (docs/formats.md).
 """
 
+import functools
 import re
 from typing import Final, NewType
 
@@ -71,6 +72,7 @@ def parse_id(text: object) -> int:
     return int.from_bytes(parse_digest(text), "big")
 
 
+@functools.lru_cache(maxsize=4096)
 def address_text(address: bytes) -> str:
     """Return a 20-byte address as EIP-55 text."""
     if len(address) != 20:

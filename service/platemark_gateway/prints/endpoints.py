@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.routing import APIRoute
 
 from platemark.errors import MalformedError
 from platemark.protocol.digests import recipient_digest
@@ -40,11 +41,15 @@ async def _desk(request: Request) -> Desk:
 @router.post("", response_model=ReleaseAnswer, openapi_extra=json_body(RedemptionOrder))
 async def redeem(request: Request) -> Response:
     """Count one print and return its release with the key, sealed to the agent."""
-    # The request that comes once a print: read and answered without dependencies, its fields are read once.
     body = await read_json(request, RedemptionOrder)
     answer = await (await _desk(request)).redeem(_signed(body), body.recipient_key)
     content = _answered(answer).model_dump_json()
     return Response(content, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+
+def redeem_route() -> APIRoute:
+    """Return the route of `redeem`: the request that comes once a print, and is served without FastAPI's help."""
+    return next(route for route in router.routes if isinstance(route, APIRoute) and route.endpoint is redeem)
 
 
 @router.post("/plate")

@@ -2,8 +2,8 @@
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, func, or_, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -179,8 +179,7 @@ async def log_state(session: AsyncSession, gateway: Address, final_block: int) -
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(TypedDict):
     """One token's new uses in a batch: from `released` to `released + uses`."""
 
     token_id: TokenId
@@ -216,7 +215,7 @@ _COUNTS: Final = bulk.ManyUpdates(
 
 async def count(session: AsyncSession, items: Sequence[Count]) -> bool:
     """Raise tokens' counts where every rule still holds in the row itself; return whether it did in all of them."""
-    return await _COUNTS.run(session, [asdict(item) for item in items]) == len(items)
+    return await _COUNTS.run(session, items) == len(items)
 
 
 async def add_prints(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:

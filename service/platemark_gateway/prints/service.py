@@ -369,7 +369,7 @@ class _Batch:
             return
         latest_expiry = UnixSeconds(self._now + LAST_RELEASE_BEFORE_EXPIRY_SECONDS)
         counts = [
-            repository.Count(token_id, row.released, uses, latest_expiry)
+            repository.Count(token_id=token_id, released=row.released, uses=uses, latest_expiry=latest_expiry)
             for token_id, row in self._tokens.items()
             if (uses := self._released[token_id] - row.released)
         ]
