@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="how often baseline and subject alternate")
     parser.add_argument("--seconds", type=int, default=6, help="how long each load runs")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="how many send redemptions at once")
+    parser.add_argument("--grow", type=int, nargs="*", default=[], help="prints to put into the database first")
     parser.add_argument("--mib", type=int, default=1024, help="size of the file that is sealed")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
@@ -38,7 +39,11 @@ def _table(part: str, chosen: argparse.Namespace) -> list[str]:
         missing.append("PLATEMARK_TEST_POSTGRESQL_URL")
     if missing:
         return [f"not run: needs {', '.join(missing)} (Debian: apt-get install postgresql wrk)"]
-    return asyncio.run(redemptions.run(pairs=chosen.pairs, seconds=chosen.seconds, clients=tuple(chosen.clients)))
+    return asyncio.run(
+        redemptions.run(
+            pairs=chosen.pairs, seconds=chosen.seconds, clients=tuple(chosen.clients), grow=tuple(chosen.grow)
+        )
+    )
 
 
 if __name__ == "__main__":

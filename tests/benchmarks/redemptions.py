@@ -11,7 +11,10 @@ import contextlib
 import json
 import os
 import re
+import secrets
+import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -45,7 +48,11 @@ PROCESSES: Final = 2
 WARM_CLIENTS: Final = 8
 BAR: Final = 0.6
 BAR_CLIENTS: Final = 64
-MOST_PER_SECOND: Final = 6000
+HALF_LOAD_BAR_MS: Final = 25
+GROWTH_BAR: Final = 0.9
+FILLED_TOKEN: Final = 50_000
+"""Prints of each token that stands for the past."""
+MOST_PER_SECOND: Final = 2500
 LIMITS: Final = {"PLATEMARK_GATEWAY_REQUESTS_PER_MINUTE": "1000000000"}
 _JSON: Final = {"Content-Type": "application/json"}
 _SCRIPT: Final = """
@@ -102,6 +109,54 @@ _TABLES: Final = (
     ),
     "ANALYZE",
 )
+_FILL: Final = (
+    # Tokens of the past, numbered after those that are there; each has `each` prints, the last one fewer.
+    """
+    CREATE TEMPORARY TABLE past ON COMMIT PRESERVE ROWS AS
+      SELECT sha256(decode(md5(number::text || random()::text), 'hex')) AS token_id,
+        least({each}, missing - (number - 1) * {each})::int AS prints
+      FROM (SELECT greatest({prints} - count(*), 0) AS missing FROM prints) AS known,
+        generate_series(1, ceil(missing / {each}.0)::bigint) AS number
+    """,
+    """
+    CREATE TEMPORARY TABLE token_of_the_past AS SELECT * FROM tokens LIMIT 1;
+    UPDATE token_of_the_past SET salt = sha256(salt), voided = 0;
+    INSERT INTO tokens SELECT (populated).* FROM (
+      SELECT populate_record.populated FROM past, LATERAL (
+        SELECT jsonb_populate_record(sample, jsonb_build_object('released', past.prints, 'prints', {each},
+          'token_id', '\\x' || encode(past.token_id, 'hex'))) AS populated
+        FROM token_of_the_past AS sample) AS populate_record) AS rows
+    """,
+    """
+    INSERT INTO prints SELECT past.token_id, sequence, {random}, left(md5(random()::text), 16), request_digest,
+      token_digest, recipient_digest, seen_block, seen_hash, detail, signature, sha256({random}), epoch,
+      profile_digest, manifest_digest, key_commitment, merge_by, created_at
+    FROM past, generate_series(1, past.prints) AS sequence, bench_sample
+    """,
+    """
+    INSERT INTO log_entries (kind, token_id, entry, leaf_hash, created_at)
+    SELECT 1, past.token_id, decode(repeat('ab', 320), 'hex'), sha256({random}), created_at
+    FROM past, generate_series(1, past.prints) AS sequence, bench_sample
+    """,
+    """
+    INSERT INTO audit_entries (at, actor, action, subject, detail)
+    SELECT created_at, 'agent', 'print.release', '0x' || encode(past.token_id, 'hex'), '{{}}'
+    FROM past, generate_series(1, past.prints) AS sequence, bench_sample
+    """,
+    """
+    INSERT INTO bench_tokens SELECT tokens.* FROM tokens JOIN past USING (token_id)
+    """,
+    """
+    INSERT INTO bench_prints SELECT prints.* FROM prints JOIN past USING (token_id)
+    """,
+    """
+    INSERT INTO bench_entries (kind, token_id, entry, leaf_hash, created_at)
+    SELECT kind, token_id, entry, leaf_hash, created_at FROM log_entries JOIN past USING (token_id)
+    """,
+    "VACUUM ANALYZE",
+    "CHECKPOINT",
+)
+"""Makes the past of a gateway, and the same for the baseline."""
 
 
 @dataclass
@@ -113,7 +168,8 @@ class Bench:
     folder: Path
     database_url: str
     issued: list[tuple[TokenId, AccountKey, str]] = field(default_factory=list)
-    _made: int = 0
+    empty_rate: float | None = None
+    """Redemptions a second with the fewest prints."""
 
     async def issue(self) -> None:
         """Give the agent so many more tokens, as if each had been reserved and fetched."""
@@ -175,13 +231,12 @@ class Bench:
                 token_id=token_id,
                 sequence=released[token_id] + number // len(mine) + 1,
                 token_digest=token_digest(token_text),
-                print_id=self._made.to_bytes(16, "big"),
+                print_id=secrets.token_bytes(16),
                 recipient_digest=self.agent.recipient.digest,
                 seen_block=block.number,
                 seen_hash=block.hash,
                 detail=Digest32(number.to_bytes(32, "big")),
             )
-            self._made += 1
             signed = request.sign(key, DEPLOYMENT.ledger_domain())
             found.append(json.dumps(signed.to_body(public)).encode())
         return found
@@ -246,6 +301,10 @@ class Pgbench:
         """Make tables of the same form, with the same constraints and indexes, and as many tokens."""
         self._sql(*_TABLES)
 
+    def fill(self, prints: int) -> None:
+        """Add what is missing to so many prints: tokens that are used up, their prints, entries and audit rows."""
+        self._sql(*(statement.format(prints=prints, each=FILLED_TOKEN, random=_RANDOM) for statement in _FILL))
+
     def run(self, *, clients: int, seconds: int) -> float:
         """Return transactions per second."""
         argv = ["pgbench", "--no-vacuum", f"--client={clients}", "--jobs=1", f"--time={seconds}", "--protocol=prepared"]
@@ -285,9 +344,8 @@ def served(gateway: SimulatedGateway) -> Iterator[list[str]]:
         yield [stack.enter_context(running(gateway)) for _ in range(PROCESSES)]
 
 
-async def run(*, pairs: int, seconds: int, clients: tuple[int, ...]) -> list[str]:
-    """Return the lines of a table; every rate of the gateway is checked against what the database counted."""
-    lines = [HEAD]
+async def run(*, pairs: int, seconds: int, clients: tuple[int, ...], grow: tuple[int, ...]) -> list[str]:
+    """Return the lines of the tables; every rate of the gateway is checked against what the database counted."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
         async with bench(folder) as made:
@@ -295,12 +353,55 @@ async def run(*, pairs: int, seconds: int, clients: tuple[int, ...]) -> list[str
             with served(made.gateway) as urls:
                 await warm(made, urls)
                 baseline.prepare()
+                lines = [HEAD]
                 lines += [
                     await _pairs(made, baseline, urls, pairs=pairs, clients=number, seconds=seconds)
                     for number in clients
                 ]
+                rates = [(await send(made, urls, clients=BAR_CLIENTS, seconds=seconds))[0] for _ in range(pairs)]
+                lines += ["", await _half_load(made, urls, rate=statistics.median(rates) / 2, seconds=seconds)]
+                if grow:
+                    lines += ["", _GROWTH_HEAD]
+                    lines += [await _grown(made, baseline, urls, size, pairs, seconds) for size in grow]
             await _reconcile(made)
     return lines
+
+
+async def _half_load(made: Bench, urls: list[str], *, rate: float, seconds: int) -> str:
+    """Return a line about latencies when requests come at a fixed rate."""
+    bodies = [await made.bodies(number, len(urls), int(rate * seconds) // len(urls) + 1) for number in range(len(urls))]
+    file = made.folder / "steady"
+    file.write_bytes(b"\n".join(body for turn in zip(*bodies, strict=True) for body in turn))
+    argv = [sys.executable, "-m", "benchmarks.steady", str(file), f"{rate:g}", str(seconds), *urls]
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return (
+        f"At half of that load, {rate:,.0f} a second at a fixed rate: median {found['50']:.1f} ms, "
+        f"p99 {found['99']:.1f} ms, worst {found['100']:.0f} ms of {found['sent']:,} "
+        f"(bar: p99 ≤ {HALF_LOAD_BAR_MS} ms)."
+    )
+
+
+_GROWTH_HEAD: Final = (
+    "| prints before | pgbench | Platemark | Platemark, of its rate when empty | bar |\n| --- | --- | --- | --- | --- |"
+)
+
+
+async def _grown(made: Bench, baseline: Pgbench, urls: list[str], size: int, pairs: int, seconds: int) -> str:
+    """Return a line about rates with so many prints in the database, after a checkpoint and a first load."""
+    baseline.fill(size)
+    rates = []
+    for number in range(pairs + 1):
+        rate, _ = await send(made, urls, clients=BAR_CLIENTS, seconds=seconds)
+        if number:
+            rates.append(rate)
+    beside = await asyncio.to_thread(baseline.run, clients=BAR_CLIENTS, seconds=seconds)
+    made.empty_rate = made.empty_rate or statistics.median(rates)
+    share = statistics.median(rates) / made.empty_rate
+    return (
+        f"| {size:,} | {beside:,.0f} /s | {statistics.median(rates):,.0f} /s ({min(rates):,.0f} to {max(rates):,.0f}) "
+        f"| {share:.2f} | ≥ {GROWTH_BAR} |"
+    )
 
 
 async def warm(made: Bench, urls: list[str]) -> None:
