@@ -1,6 +1,6 @@
 """Writes the audit table: one row an act, in the transaction of the act itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,12 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from platemark.protocol.units import Address, address_text
 from platemark_gateway import telemetry
 from platemark_gateway.clock import Clock
-from platemark_gateway.db import bulk
 from platemark_gateway.models.audit import AuditEntry
 
 GATEWAY: Final = "gateway"
 """The actor of what the gateway does by itself."""
-_ENTRIES: Final = AuditEntry.metadata.tables[AuditEntry.__tablename__]
+TABLE: Final = AuditEntry.metadata.tables[AuditEntry.__tablename__]
 
 
 def record(
@@ -38,7 +37,7 @@ def entry(
     detail: Mapping[str, Any] | None = None,
     correlation_id: str | None = None,
 ) -> dict[str, Any]:
-    """Return the columns of a row, for `record_all`; the request is the one being served unless another is named."""
+    """Return the columns of a row; the request is the one being served unless another is named."""
     return {
         "at": clock.now(),
         "actor": actor if isinstance(actor, str) else address_text(actor),
@@ -47,8 +46,3 @@ def entry(
         "detail": dict(detail or {}),
         "correlation_id": correlation_id or telemetry.correlation_id(),
     }
-
-
-async def record_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Add many rows in one statement, where each request counts."""
-    await bulk.insert_rows(session, _ENTRIES, entries)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Insert,
+    Select,
     Table,
     Update,
     any_,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    literal,
     select,
     tuple_,
 )
@@ -28,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 _GIVEN: Final = "given_"
 Types = Mapping[str, TypeEngine[Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 class ManyUpdates:
@@ -35,28 +38,38 @@ class ManyUpdates:
 
     def __init__(self, types: Types, build: Callable[[Mapping[str, ColumnElement[Any]]], Update]) -> None:
         """Take the values' names and types, and what makes the statement from the values."""
-        self._names = tuple(types)
-        given = _unnested(types)
-        self._arrays = build({name: given.c[name] for name in types})
-        self._single = build({name: bindparam(_GIVEN + name, type_=kind) for name, kind in types.items()})
-
-    async def run(self, session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Return how many rows were changed."""
-        connection = await session.connection()
-        if takes_arrays(session):
-            return (await connection.execute(self._arrays, _arrays(self._names, rows))).rowcount
-        values = [{_GIVEN + name: row[name] for name in self._names} for row in rows]
-        return (await connection.execute(self._single, values)).rowcount
+        self.names = tuple(types)
+        given = _unnested(types, _GIVEN)
+        self.arrays = build({name: given.c[name] for name in types})
+        self.single = build({name: bindparam(_GIVEN + name, type_=kind) for name, kind in types.items()})
 
 
-async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+async def insert_rows(session: AsyncSession, table: Table, rows: Rows) -> None:
     """Insert rows with the same columns, in their order."""
     connection = await session.connection()
-    names = tuple(rows[0])
     if takes_arrays(session):
-        await connection.execute(_insert_arrays(table, names), _arrays(names, rows))
+        names = tuple(rows[0])
+        await connection.execute(_insert_arrays(table, names), _arrays(names, rows, _prefix(table)))
     else:
         await connection.execute(_insert_single(table), list(rows))
+
+
+async def update_and_insert(
+    session: AsyncSession, update: ManyUpdates, changes: Rows, inserts: Mapping[Table, Rows]
+) -> int:
+    """Change rows and insert others, in one statement where there are arrays; return how many rows were changed."""
+    connection = await session.connection()
+    if takes_arrays(session):
+        values = _arrays(update.names, changes, _GIVEN)
+        for table, rows in inserts.items():
+            values |= _arrays(tuple(rows[0]), rows, _prefix(table))
+        kinds = tuple((table, tuple(rows[0])) for table, rows in inserts.items())
+        return (await connection.execute(_together(update, kinds), values)).scalar_one()
+    single = [{_GIVEN + name: row[name] for name in update.names} for row in changes]
+    changed = (await connection.execute(update.single, single)).rowcount
+    for table, rows in inserts.items():
+        await connection.execute(_insert_single(table), list(rows))
+    return changed
 
 
 def takes_arrays(session: AsyncSession) -> bool:
@@ -76,7 +89,7 @@ def one_pair_of(
 ) -> ColumnElement[bool]:
     """Return that two columns have one of some pairs of values: the parameters of `pair_values`."""
     if arrays:
-        given = _unnested({f"{name}_0": first.type, f"{name}_1": second.type})
+        given = _unnested({f"{name}_0": first.type, f"{name}_1": second.type}, _GIVEN)
         return tuple_(first, second).in_(select(*given.c))
     return tuple_(first, second).in_(bindparam(name, expanding=True))
 
@@ -91,19 +104,30 @@ def pair_values(name: str, pairs: Sequence[tuple[Any, Any]], *, arrays: bool) ->
     return {name: pairs}
 
 
-def _unnested(types: Types) -> TableValuedAlias:
-    arrays = [bindparam(_GIVEN + name, type_=ARRAY(kind)) for name, kind in types.items()]
+def _unnested(types: Types, prefix: str) -> TableValuedAlias:
+    arrays = [bindparam(prefix + name, type_=ARRAY(kind)) for name, kind in types.items()]
     columns = [column(name, kind) for name, kind in types.items()]
     return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
 
 
-def _arrays(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {_GIVEN + name: [row[name] for row in rows] for name in names}
+def _arrays(names: Sequence[str], rows: Rows, prefix: str) -> dict[str, Any]:
+    return {prefix + name: [row[name] for row in rows] for name in names}
+
+
+def _prefix(table: Table) -> str:
+    return f"{table.name}_"
+
+
+@lru_cache
+def _together(update: ManyUpdates, inserts: tuple[tuple[Table, tuple[str, ...]], ...]) -> Select[int]:
+    changed = update.arrays.returning(literal(1).label("changed")).cte("changed")
+    added = [_insert_arrays(table, names).cte(f"added_{table.name}") for table, names in inserts]
+    return select(func.count()).select_from(changed).add_cte(*added)
 
 
 @lru_cache
 def _insert_arrays(table: Table, names: tuple[str, ...]) -> Insert:
-    given = _unnested({name: table.c[name].type for name in names})
+    given = _unnested({name: table.c[name].type for name in names}, _prefix(table))
     return insert(table).from_select(names, select(*given.c))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
 from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds
+from platemark_gateway.audit import journal
 from platemark_gateway.db import bulk
 from platemark_gateway.db.types import Uint256Type, UnixSecondsType
 from platemark_gateway.models.design import Revision
@@ -213,14 +214,16 @@ _COUNTS: Final = bulk.ManyUpdates(
 )
 
 
-async def count(session: AsyncSession, items: Sequence[Count]) -> bool:
-    """Raise tokens' counts where every rule still holds in the row itself; return whether it did in all of them."""
-    return await _COUNTS.run(session, items) == len(items)
+async def release(
+    session: AsyncSession, counts: Sequence[Count], prints: bulk.Rows, entries: bulk.Rows, acts: bulk.Rows
+) -> bool:
+    """Raise tokens' counts and insert the prints, their entries and acts; return whether every rule held.
 
-
-async def add_prints(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert prints; a sequence or print id that exists fails the transaction."""
-    await bulk.insert_rows(session, _PRINTS, rows)
+    The rules are repeated against the rows themselves. A sequence or print id that exists fails the transaction; the
+    caller must fail it when a rule did not hold.
+    """
+    inserts = {_PRINTS: prints, _ENTRIES: entries, journal.TABLE: acts}
+    return await bulk.update_and_insert(session, _COUNTS, counts, inserts) == len(counts)
 
 
 async def add_entries(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:

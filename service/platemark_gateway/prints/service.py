@@ -373,11 +373,8 @@ class _Batch:
             for token_id, row in self._tokens.items()
             if (uses := self._released[token_id] - row.released)
         ]
-        if not await repository.count(session, counts):
+        if not await repository.release(session, counts, self._new_prints, self._new_entries, self._acts):
             raise VaultError("a locked token changed under its lock", code="row-changed")
-        await repository.add_prints(session, self._new_prints)
-        await repository.add_entries(session, self._new_entries)
-        await journal.record_all(session, self._acts)
 
 
 # --- step 8: after the commit -----------------------------------------------------------------------------
