@@ -2,7 +2,8 @@
 
 One pass hashes the plaintext, encrypts it, hashes the ciphertext for the manifest and once more, in blocks, for the
 IPFS identifier: three SHA-256 and one AES-256-GCM over the same bytes, in one thread. The baseline does just that
-with the same library and no framing. Where `age` is installed, it is measured too, for orientation: it encrypts with
+with the same library and no framing. Opening hashes each block as it comes, decrypts, and hashes the plaintext. Where
+`age` is installed, it is measured too, for orientation: it encrypts with
 ChaCha20-Poly1305 and hashes nothing.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.paired import HEAD, alternate
 from platemark.designer import preparing
+from platemark.protocol.sealed_file import TAG_BYTES, open_sealed
 
 MIB: Final = 1 << 20
 BAR: Final = 0.9
 MEMORY_BAR_MIB: Final = 64
+_IN_MEMORY: Final = Path("/dev/shm")
 
 
 def make_file(path: Path, mib: int) -> None:
@@ -38,7 +41,7 @@ def make_file(path: Path, mib: int) -> None:
 def arithmetic(path: Path, target: Path) -> None:
     """Read, hash three times, encrypt, write: what every sealing has to do."""
     cipher, plain, sealed = AESGCM(bytes(32)), hashlib.sha256(), hashlib.sha256()
-    with path.open("rb") as stream, target.open("wb") as output:
+    with path.open("rb") as stream, target.with_suffix(".arithmetic").open("wb") as output:
         number = 0
         while chunk := stream.read(MIB):
             plain.update(chunk)
@@ -52,7 +55,35 @@ def arithmetic(path: Path, target: Path) -> None:
 def seal(path: Path, target: Path) -> None:
     """Seal the file as `platemark design register` does."""
     inspection = preparing.Inspection(path, path.name, "model/stl", path.stat().st_size)
-    preparing._seal_file(inspection, bytes(32), target, secrets.token_bytes, lambda *_: None)
+    digest, _ = preparing._seal_file(inspection, bytes(32), target, secrets.token_bytes, lambda *_: None)
+    target.with_suffix(".sha256").write_bytes(digest)
+
+
+def open_arithmetic(_path: Path, target: Path) -> None:
+    """Read, hash, decrypt, hash: what every opening of a file that came in verified blocks has to do."""
+    cipher, plain = AESGCM(bytes(32)), hashlib.sha256()
+    with target.with_suffix(".arithmetic").open("rb") as stream:
+        number = 0
+        while chunk := stream.read(MIB + TAG_BYTES):
+            hashlib.sha256(chunk).digest()
+            plain.update(cipher.decrypt(number.to_bytes(12, "big"), chunk, None))
+            number += 1
+
+
+def unseal(_path: Path, target: Path) -> None:
+    """Open the sealed file as it comes from the network: each block is hashed, then opened, the whole hashed."""
+    plain = hashlib.sha256()
+
+    def blocks() -> Iterator[bytes]:
+        with target.open("rb") as stream:
+            while chunk := stream.read(MIB):
+                hashlib.sha256(chunk).digest()
+                yield chunk
+
+    for segment in open_sealed(bytes(32), blocks()):
+        plain.update(segment)
+    if plain.digest() != target.with_suffix(".sha256").read_bytes():
+        raise AssertionError("what was opened is not what was sealed")
 
 
 def rate(path: Path, work: str) -> float:
@@ -68,6 +99,13 @@ def _in_process(path: Path, work: str) -> tuple[float, float]:
     return float(speed), float(memory)
 
 
+def _openssl(*algorithm: str) -> float:
+    """Return MiB per second of an algorithm over blocks of 1 MiB."""
+    argv = ["openssl", "speed", "-mr", "-seconds", "2", "-bytes", str(MIB), *algorithm]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return float(done.stdout.strip().splitlines()[-1].rsplit(":", 1)[1]) / MIB
+
+
 def _age(path: Path) -> float:
     recipient = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True).stderr.split()[-1]
     started = time.perf_counter()
@@ -77,20 +115,34 @@ def _age(path: Path) -> float:
 
 async def run(*, pairs: int, mib: int) -> list[str]:
     """Return the lines of a table."""
-    with tempfile.TemporaryDirectory() as folder:
+    # In memory if there is such a folder: a disk's speed is no part of this.
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
         path = Path(folder) / "design.bin"
         make_file(path, mib)
 
-        async def baseline() -> float:
-            return rate(path, "arithmetic")
+        def paced(work: str) -> Callable[[], Awaitable[float]]:
+            async def measure() -> float:
+                return rate(path, work)
 
-        async def subject() -> float:
-            return rate(path, "seal")
+            return measure
 
-        ratio = await alternate(pairs, baseline, subject)
-        memory = _in_process(path, "seal")[1]
-        lines = [HEAD, ratio.row(f"seal {mib:,} MiB: hash, encrypt, hash, CID", "MiB/s", BAR), ""]
-        lines.append(f"Memory that sealing adds: {memory:.0f} MiB (bar ≤ {MEMORY_BAR_MIB} MiB).")
+        sealed = await alternate(pairs, paced("arithmetic"), paced("seal"))
+        opened = await alternate(pairs, paced("open_arithmetic"), paced("open"))
+        seal_memory, open_memory = (_in_process(path, work)[1] for work in ("seal", "open"))
+        lines = [
+            HEAD,
+            sealed.row(f"seal {mib:,} MiB: hash, encrypt, hash, CID", "MiB/s", BAR),
+            opened.row(f"open {mib:,} MiB: hash of each block, decrypt, hash", "MiB/s", BAR),
+            "",
+            f"Memory added: {seal_memory:.0f} MiB by sealing, {open_memory:.0f} by opening (bar ≤ {MEMORY_BAR_MIB}).",
+        ]
+        if shutil.which("openssl"):
+            gcm, sha = _openssl("-evp", "aes-256-gcm"), _openssl("sha256")
+            lines.append(
+                f"`openssl speed`, one thread: AES-256-GCM {gcm:,.0f} MiB/s, SHA-256 {sha:,.0f} MiB/s; sealing (one "
+                f"and three times over the bytes) cannot pass {1 / (1 / gcm + 3 / sha):,.0f} MiB/s, opening (one and "
+                f"two) {1 / (1 / gcm + 2 / sha):,.0f} MiB/s."
+            )
         if shutil.which("age") and shutil.which("age-keygen"):
             lines.append(f"`age` over the same file: {_age(path):,.0f} MiB/s.")
         return lines
@@ -100,11 +152,14 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+_WORK: Final = {"arithmetic": arithmetic, "seal": seal, "open_arithmetic": open_arithmetic, "open": unseal}
+
+
 def _main(argv: list[str]) -> Iterator[str]:
     work, name = argv
     path, target = Path(name), Path(name + ".sealed")
     before, started = _peak_mib(), time.perf_counter()
-    {"seal": seal, "arithmetic": arithmetic}[work](path, target)
+    _WORK[work](path, target)
     seconds = time.perf_counter() - started
     yield f"{path.stat().st_size / MIB / seconds}"
     yield f"{_peak_mib() - before}"

@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Final, Self
 
 from platemark.errors import MalformedError, UsageError, VerificationError
+from platemark.protocol.regrouping import regrouped
 from platemark.protocol.units import Digest32
 
 LEAF_BYTES: Final = 1 << 20
@@ -143,7 +144,7 @@ def unixfs_blocks(
     if leaf_bytes < 1 or max_links < 2:
         raise UsageError("a leaf has at least one byte and a node two links")
     levels: list[list[_Link]] = [[]]
-    for leaf in _leaves(chunks, leaf_bytes):
+    for leaf, _ in regrouped(chunks, first=leaf_bytes, later=leaf_bytes):  # an empty file is one empty leaf
         block = Block(raw_cid(leaf), leaf)
         yield block
         yield from _append(levels, 0, _Link(block.cid, len(leaf), len(leaf)), max_links)
@@ -219,22 +220,6 @@ def _limit(size: int, max_bytes: int) -> None:
 def _same(declared: int, found: int) -> None:
     if declared != found:
         raise MalformedError(f"a node declares {declared} bytes below it, {found} are there", code="block-invalid")
-
-
-def _leaves(chunks: Iterable[bytes], leaf_bytes: int) -> Iterator[bytes]:
-    """Yield the bytes in leaves; an empty file is one empty leaf."""
-    pending = bytearray()
-    empty = True
-    for chunk in chunks:
-        pending += chunk
-        start = 0
-        while len(pending) - start >= leaf_bytes:
-            yield bytes(pending[start : start + leaf_bytes])
-            start += leaf_bytes
-            empty = False
-        del pending[:start]
-    if pending or empty:
-        yield bytes(pending)
 
 
 def _append(levels: list[list[_Link]], height: int, link: _Link, max_links: int) -> Iterator[Block]:

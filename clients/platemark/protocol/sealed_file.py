@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from platemark.errors import MalformedError, UsageError, VerificationError
+from platemark.protocol.regrouping import regrouped
 
 SEGMENT_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 40
@@ -97,21 +98,10 @@ def open_sealed(file_key: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _cut(chunks: Iterable[bytes], first: int, later: int) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (number, segment, whether it is the last): all full but the last, which alone may be empty."""
-    pending = bytearray()
-    number = 0
-    size = first
-    for chunk in chunks:
-        pending += chunk
-        start = 0
-        while len(pending) - start > size:  # more follows, so this one is not the last
-            yield number, bytes(pending[start : start + size]), False
-            start += size
-            number += 1
-            if number == _MAX_SEGMENTS:
-                raise MalformedError("the file has too many segments", code="too-large")
-            size = later
-        del pending[:start]
-    yield number, bytes(pending), True
+    for number, (segment, last) in enumerate(regrouped(chunks, first=first, later=later)):
+        if number == _MAX_SEGMENTS:
+            raise MalformedError("the file has too many segments", code="too-large")
+        yield number, segment, last
 
 
 def _cipher(file_key: bytes, salt: bytes) -> AESGCM:
