@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platemark.errors import MalformedError
@@ -167,6 +167,8 @@ class Direct:
         scope["route"] = route
         try:
             answer: ASGIApp = await route.endpoint(Request(scope, receive))
+        except ClientDisconnect:  # before all of it was there: nothing was done, nobody waits
+            return
         except self._answered as error:
             answer = self._refuse(error)
         await answer(scope, receive, send)

@@ -1,8 +1,11 @@
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import func, select, update
+from starlette.types import Message
 
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
@@ -13,6 +16,7 @@ from platemark.protocol.permission import AgentSeed
 from platemark.protocol.receipt import Envelope
 from platemark.protocol.release import Release
 from platemark.protocol.units import Digest32, TokenId, digest_text
+from platemark_gateway.main import create_app
 from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogEntry, LogHead
@@ -422,3 +426,59 @@ async def test_statements_are_by_the_declared_release_key(agent: Agent, gateway:
     answer = await agent.redeem(1)
     assert header_key_id(answer["release"]) == gateway.container.profile.release_key_id
     assert Release.verify(answer["release"], gateway.container.profile.release_key).sequence == 1
+
+
+@pytest.mark.parametrize(
+    "headers, content",
+    [
+        ({}, b"{}"),
+        ({"Content-Type": "text/plain"}, b"{}"),
+        ({"Content-Type": "application/json"}, b""),
+        ({"Content-Type": "application/json"}, b'{"tokenId": "0x'),
+        ({"Content-Type": "application/json"}, b"[]"),
+        ({"Content-Type": "application/json"}, b"\xff\xfe"),
+        ({"Content-Type": "application/json; charset=utf-8"}, b'{"sequence": 1}'),
+    ],
+)
+async def test_a_redemption_is_a_json_object_with_all_its_fields(
+    agent: Agent, headers: dict[str, str], content: bytes
+) -> None:
+    answer = await agent.gateway.client.post("/v1/prints", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request-schema")
+    assert answer.headers["x-request-id"]
+
+
+async def test_a_redemption_that_is_too_large_is_refused(agent: Agent) -> None:
+    async def longer() -> AsyncIterator[bytes]:
+        for _ in range(agent.gateway.container.settings.body_bytes // 65_536 + 1):
+            yield bytes(65_536)
+
+    headers = {"Content-Type": "application/json"}
+    answer = await agent.gateway.client.post("/v1/prints", content=longer(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+
+async def test_a_caller_that_leaves_before_its_request_is_whole_counts_nothing(agent: Agent) -> None:
+    sent: list[Message] = []
+    parts: list[Message] = [
+        {"type": "http.request", "body": json.dumps(agent.body(agent.request(1))).encode(), "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return parts.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/prints",
+        "headers": [(b"content-type", b"application/json")],
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+    }
+    await create_app(agent.gateway.container)(scope, receive, send)
+    assert not sent
+    assert (await agent.redeem(1))["printsLeft"] == 9
