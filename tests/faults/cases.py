@@ -209,6 +209,8 @@ async def _with_endpoint(stage: Stage, lie: Callable[[str, Sequence[Any], Any], 
         finally:
             stage.site.endpoint.lie = honest
         await asyncio.sleep(stage.seconds / 2)
+    closed = sum(centre.met["quarantine"] for centre in stage.centres)
+    assert not closed, f"{closed} answers of a log in quarantine, while nothing contradicts it"
     return f"{told}; {meanwhile} prints meanwhile"
 
 

@@ -37,6 +37,7 @@ class LogAge:
     backlog_seconds: int = 0
     anchored_at: UnixSeconds | None = None
     merge_delay_seconds: int = 0
+    compared_at: UnixSeconds | None = None
     quarantine: str | None = None
 
     @property
@@ -89,6 +90,7 @@ async def log_age(session: AsyncSession, container: Container, progress: ChainPr
         backlog_seconds=0 if since is None else max(0, now - since),
         anchored_at=None if anchor is None else anchor.created_at,
         merge_delay_seconds=head.merge_delay_seconds,
+        compared_at=head.compared_at,
         quarantine=head.quarantine,
     )
 
@@ -252,6 +254,12 @@ def _log(gauges: Gauges, age: LogAge, container: Container) -> None:
         "For how long an entry may wait at most before nothing is released.",
         age.merge_delay_seconds,
     )
+    if age.compared_at is not None:
+        gauges.set(
+            "platemark_log_comparison_age_seconds",
+            "Age of the last comparison of log, anchors and chain that found nothing.",
+            max(0, container.clock.now() - age.compared_at),
+        )
     if age.anchored_at is not None:
         gauges.set(
             "platemark_log_anchor_age_seconds",
