@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     ship_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     """How often the log's tail is copied to the second place."""
     settle_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 900
-    """How long final outcomes gather before their counts are sent to the chain."""
+    """How long counted prints gather, and how long after the last settlement, before they are sent to the chain."""
     session_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     challenge_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
     acceptance_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 86_400

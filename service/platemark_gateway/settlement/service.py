@@ -84,16 +84,31 @@ async def follow(session: AsyncSession, container: Container) -> bool:
 
 
 async def _due(session: AsyncSession, container: Container) -> list[LicenseId | None] | None:
-    """Return for which licences to settle now (None in the list: all), or None when it is not time."""
+    """Return for which licences to settle now (None in the list: all), or None when it is not time.
+
+    It is time when the first print that the ledger lacks has waited long enough, and so has the last settlement.
+    """
     asked = await repository.requests(session)
     if asked:
         await repository.forget_requests(session, asked[-1].id)
         named = [row.license_id for row in asked if row.license_id is not None]
         return [None] if any(row.license_id is None for row in asked) else list(dict.fromkeys(named))
+    pause = container.settings.settle_seconds
     last = await repository.last_created(session)
-    if last is not None and not is_over(last, container.settings.settle_seconds, container.clock.now()):
+    if last is not None and not is_over(last, pause, container.clock.now()):
         return None
-    return [None]
+    progress = await container.index.progress(session)
+    if progress is None:
+        return None
+    now = chain_now(container.clock, progress.head.timestamp)
+    first = await repository.first_unsettled(
+        session,
+        container.vault.account,
+        final_block=progress.final.number,
+        late_before=UnixSeconds(now - OUTCOME_SECONDS),
+        held_after=UnixSeconds(now - RECLAIM_SECONDS),
+    )
+    return None if first is None or not is_over(first, pause, now) else [None]
 
 
 async def settle(session: AsyncSession, container: Container, *, license_ids: Sequence[LicenseId | None]) -> int:
