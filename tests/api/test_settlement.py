@@ -62,6 +62,7 @@ async def test_without_outcomes_nothing_is_settled_until_their_time_is_over(
     await agent.redeem(2)
     assert await settle(gateway) == 0
     gateway.clock.forward(agent.expires_at + 3 * DAY - gateway.clock.now())
+    await gateway.chain.mine()
     assert await settle(gateway) == 1
     assert await counts(agent) == (2, 2)
 
@@ -70,6 +71,7 @@ async def test_what_may_be_reclaimed_is_left_alone(agent: Agent, gateway: Simula
     await agent.redeem(1)
     await agent.finish(1)
     gateway.clock.forward(agent.expires_at + 10 * DAY - gateway.clock.now())
+    await gateway.chain.mine()
     assert await settle(gateway) == 0
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import PlatemarkError
 from platemark.protocol.units import UnixSeconds
-from platemark_gateway.clock import chain_now
+from platemark_gateway.clock import CLOCK_AHEAD, chain_now
 from platemark_gateway.container import Container
 from platemark_gateway.info.lag import Lag, lag
 from platemark_gateway.metrics import gauge
@@ -103,6 +103,12 @@ async def replica_behind(session: AsyncSession, container: Container) -> int | N
     return await session.scalar(behind) or 0
 
 
+async def is_clock_ahead(session: AsyncSession) -> bool:
+    """Return whether the worker that reported last has a clock that is far ahead of the blocks that arrive."""
+    ahead = select(WorkerStep.step).where(WorkerStep.code == CLOCK_AHEAD, WorkerStep.failures > 0)
+    return await session.scalar(ahead.limit(1)) is not None
+
+
 async def measure(container: Container) -> Iterable[str]:
     """Return the exposition's lines of every gauge; of a database that is away only that it is."""
     gauges = Gauges()
@@ -162,6 +168,11 @@ def _disk(gauges: Gauges, usage: tuple[int, int, int]) -> None:
 async def _measure_database(gauges: Gauges, session: AsyncSession, container: Container) -> None:
     progress = await container.index.progress(session)
     _chain(gauges, progress)
+    gauges.set(
+        "platemark_clock_ahead",
+        "1 while the worker's clock is far ahead of the blocks that arrive: no token is ended.",
+        int(await is_clock_ahead(session)),
+    )
     await _spending(gauges, session, container)
     await _outbox(gauges, session, container)
     _log(gauges, await log_age(session, container, progress), container)

@@ -16,7 +16,7 @@ from platemark.protocol.permission import RECLAIM_SECONDS
 from platemark.protocol.units import Address, LicenseId, TokenId, UnixSeconds, id_text
 from platemark.protocol.voucher import VoucherUse
 from platemark_gateway.audit import journal
-from platemark_gateway.clock import chain_now, is_over
+from platemark_gateway.clock import certain_now, chain_now, is_over
 from platemark_gateway.container import Container
 from platemark_gateway.models.settlement import Settlement, SettlementRequest, SettlementUse
 from platemark_gateway.models.token import Token
@@ -100,7 +100,7 @@ async def _due(session: AsyncSession, container: Container) -> list[LicenseId | 
     progress = await container.index.progress(session)
     if progress is None:
         return None
-    now = chain_now(container.clock, progress.head.timestamp)
+    now = certain_now(container.clock, progress.head.timestamp)
     first = await repository.first_unsettled(
         session,
         container.vault.account,
@@ -108,7 +108,9 @@ async def _due(session: AsyncSession, container: Container) -> list[LicenseId | 
         late_before=UnixSeconds(now - OUTCOME_SECONDS),
         held_after=UnixSeconds(now - RECLAIM_SECONDS),
     )
-    return None if first is None or not is_over(first, pause, now) else [None]
+    if first is None or not is_over(first, pause, chain_now(container.clock, progress.head.timestamp)):
+        return None
+    return [None]
 
 
 async def settle(session: AsyncSession, container: Container, *, license_ids: Sequence[LicenseId | None]) -> int:
@@ -126,12 +128,13 @@ async def settle(session: AsyncSession, container: Container, *, license_ids: Se
 async def collect(session: AsyncSession, container: Container, license_id: LicenseId | None) -> list[Use]:
     """Steps 1 and 2: return, for each token, the longest run of sequences whose outcomes are final.
 
-    After the time for outcomes an absent one counts as printed. What the holder may have reclaimed is left alone.
+    After the time for outcomes an absent one counts as printed, for ever: a clock that is far ahead of the chain does
+    not say when that is. What the holder may have reclaimed is left alone.
     """
     progress = await container.index.progress(session)
     if progress is None:
         return []
-    now = chain_now(container.clock, progress.head.timestamp)
+    now = certain_now(container.clock, progress.head.timestamp)
     found: list[Use] = []
     after = TokenId(0)
     while True:
