@@ -1,7 +1,8 @@
 """What every test shares: which optional parts are here, and what a missing one means.
 
-A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth or PrusaSlicer. The
-end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
+A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer or
+libfaketime. The end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the
+run.
 """
 
 import os
@@ -26,6 +27,7 @@ PARTS: Final = {
     "or set PLATEMARK_TEST_GETH to go-ethereum's geth",
     "forge": "run `npm ci --ignore-scripts` in contracts/",
     "prusaslicer": "install PrusaSlicer, on Debian: apt-get install --no-install-recommends prusa-slicer",
+    "faketime": "install libfaketime, on Debian: apt-get install --no-install-recommends faketime",
 }
 
 
@@ -47,6 +49,11 @@ def geth_program() -> str | None:
     return os.environ.get("PLATEMARK_TEST_GETH") or (str(built) if built.exists() else shutil.which("geth"))
 
 
+def faketime_library() -> Path | None:
+    """Return libfaketime for programs with threads, where there is one."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
 def _missing() -> set[str]:
     present = {
         "postgresql": "PLATEMARK_TEST_POSTGRESQL_URL" in os.environ,
@@ -55,6 +62,7 @@ def _missing() -> set[str]:
         "geth": geth_program() is not None,
         "forge": (ROOT / "contracts" / "node_modules" / ".bin" / "forge").exists(),
         "prusaslicer": shutil.which("prusa-slicer") is not None,
+        "faketime": faketime_library() is not None,
     }
     return {part for part, here in present.items() if not here}
 

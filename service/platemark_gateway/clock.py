@@ -1,9 +1,15 @@
 """Time as an argument: logic asks a clock that it was given, never the machine."""
 
 import time
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from platemark.protocol.units import UnixSeconds
+
+CLOCK_AHEAD: Final = "clock-ahead"
+"""Code of a clock that is far ahead of the blocks that arrive."""
+AHEAD_SECONDS: Final = 900
+"""How far the clock may be ahead of the chain's head before nothing that cannot be undone rests on it."""
 
 
 class Clock(Protocol):
@@ -30,9 +36,40 @@ class SystemClock:
         return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class StoppedClock:
+    """Goes on saying what another clock said, so that what was judged by it is done by it."""
+
+    moment: UnixSeconds
+    seconds: float
+
+    def now(self) -> UnixSeconds:
+        """Return the time of day at which it stopped."""
+        return self.moment
+
+    def monotonic(self) -> float:
+        """Return the monotonic seconds at which it stopped."""
+        return self.seconds
+
+
+def stopped(clock: Clock) -> StoppedClock:
+    """Return a clock that has stopped at what this one says."""
+    return StoppedClock(clock.now(), clock.monotonic())
+
+
 def chain_now(clock: Clock, head_timestamp: UnixSeconds) -> UnixSeconds:
     """Return "now" for rules that a contract will check too: the later of the clock and the head block."""
     return max(clock.now(), head_timestamp)
+
+
+def is_ahead(clock: Clock, head_timestamp: UnixSeconds) -> bool:
+    """Return whether the clock is so far ahead of the head block that one of them is wrong, or the chain is silent."""
+    return clock.now() - head_timestamp > AHEAD_SECONDS
+
+
+def certain_now(clock: Clock, head_timestamp: UnixSeconds) -> UnixSeconds:
+    """Return "now" for what cannot be undone: `chain_now`, but the head's time while the clock is far ahead of it."""
+    return head_timestamp if is_ahead(clock, head_timestamp) else chain_now(clock, head_timestamp)
 
 
 def is_over(since: UnixSeconds, seconds: int, now: UnixSeconds) -> bool:

@@ -24,7 +24,7 @@ from platemark.protocol.units import address_text
 from platemark_gateway.chain.client import ChainClient, ContractReader, Header, Rpc
 from platemark_gateway.chain.deploy import FILE_NAME as DEPLOYMENT_FILE
 from platemark_gateway.chain.deploy import read_deployment, verify_deployment
-from platemark_gateway.clock import Clock, SystemClock
+from platemark_gateway.clock import CLOCK_AHEAD, Clock, SystemClock, is_ahead
 from platemark_gateway.db import migrations
 from platemark_gateway.db.session import Database
 from platemark_gateway.info.health import FULL_BYTES, LOW_BYTES, SILENT_SECONDS
@@ -42,6 +42,8 @@ _LOW_WEI: Final = 10**17
 _LONGEST_SECONDS: Final = 30
 _DATABASE_SKEW_SECONDS: Final = 5
 _CHAIN_SKEW_SECONDS: Final = 900
+_BLOCK_SECONDS: Final = 15
+"""For how long a block is waited for that says whether the chain is silent or this clock ahead."""
 _MIB: Final = 1 << 20
 
 
@@ -257,16 +259,30 @@ async def _chain(settings: Settings, clock: Clock) -> Sequence[Finding]:
         found.append(Finding("chain", f"chain {deployment.chain_id} at block {head.number}; the contracts are ours"))
         final = min((header for _, _, header in views), key=lambda header: header.number)
         found.append(await _agreement(clients, [client for client, _, _ in views], final))
+        if is_ahead(clock, head.timestamp):
+            found.append(await _old_head(views[0][0], head, clock))
     ahead = head.timestamp - clock.now()
     if ahead > _CHAIN_SKEW_SECONDS:
         told = (
             f"the chain's head is {ahead} seconds ahead of this clock: set it by NTP (an embedded chain may be ahead)"
         )
         found.append(Finding("clock", told, Level.WRONG))
-    elif ahead < -_CHAIN_SKEW_SECONDS:
-        told = f"the chain's head is {-ahead} seconds old: is the node behind, or this clock ahead?"
-        found.append(Finding("clock", told, Level.NOTE))
     return [*found, *await _index(settings, head.number)]
+
+
+async def _old_head(client: ChainClient, head: Header, clock: Clock) -> Finding:
+    """Return whether the chain is silent or, when a block arrives that is as old, this clock ahead of it."""
+    ends_at = clock.monotonic() + _BLOCK_SECONDS
+    newest = head
+    while newest.number <= head.number and clock.monotonic() < ends_at:
+        await asyncio.sleep(0.5)
+        blocks = await client.head_and_final()
+        newest = head if blocks is None else blocks[0]
+    old = clock.now() - newest.timestamp
+    if newest.number <= head.number or not is_ahead(clock, newest.timestamp):
+        return Finding("clock", f"the chain's head is {old} seconds old, and no block arrives", Level.NOTE)
+    told = f"is {old} seconds ahead of blocks that arrive: set it by NTP, or wait for the node to read the chain"
+    return Finding("clock", f"{told} [{CLOCK_AHEAD}]", Level.WRONG)
 
 
 async def _agreement(configured: Sequence[ChainClient], well: Sequence[ChainClient], final: Header) -> Finding:

@@ -70,12 +70,14 @@ class Settings(BaseSettings):
     """How often the sequencer looks for entries that wait for their place in the log."""
     anchor_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """How long an entry waits at most before the log's root is sent to the chain."""
+    compare_within_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """For how long releases rest on the last comparison of log and chain while the chain's endpoints are away."""
     ship_to: Path | None = None
     """Folder in a second place, mounted or synced, to which the log's tail is copied; by default there is none."""
     ship_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     """How often the log's tail is copied to the second place."""
     settle_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 900
-    """How long final outcomes gather before their counts are sent to the chain."""
+    """How long counted prints gather, and how long after the last settlement, before they are sent to the chain."""
     session_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     challenge_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
     acceptance_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 86_400

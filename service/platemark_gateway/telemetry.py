@@ -1,4 +1,7 @@
-"""Structured logs to standard error, and one correlation id a request. No secret, body or header is logged."""
+"""Structured logs to standard error, and one correlation id a request or run of the worker.
+
+No secret, body or header is logged.
+"""
 
 import contextlib
 import contextvars
@@ -7,7 +10,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TextIO, cast
 
@@ -30,6 +33,7 @@ class _Request:
 
 
 _REQUEST: Final[contextvars.ContextVar[_Request | None]] = contextvars.ContextVar("request", default=None)
+_RUN: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("run", default=None)
 
 
 class _Unfailing:
@@ -85,9 +89,21 @@ def log() -> Any:
 
 
 def correlation_id() -> str:
-    """Return the id of the request that is being served, `none` outside of one."""
+    """Return the id of the request that is being served, or of the run of a worker's step; `none` outside of both."""
     request = _REQUEST.get()
-    return "none" if request is None else request.id
+    return (_RUN.get() or "none") if request is None else request.id
+
+
+@contextlib.contextmanager
+def run_of(step: str) -> Iterator[None]:
+    """Give one run of a worker's step an id, for its log lines and for the acts in it."""
+    run = secrets.token_hex(8)
+    token = _RUN.set(run)
+    try:
+        with structlog.contextvars.bound_contextvars(step=step, run=run):
+            yield
+    finally:
+        _RUN.reset(token)
 
 
 def note_refusal(code: str) -> None:

@@ -12,7 +12,9 @@ from simulators.gateway import SimulatedGateway
 
 pytestmark = pytest.mark.anyio
 
-OPERATIONS = Path(__file__).resolve().parents[2] / "service" / "operations"
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = ROOT / "service" / "operations"
+PAGE = ROOT / "docs" / "operations.md"
 
 
 async def test_every_metric_that_an_alert_names_is_reported(
@@ -30,6 +32,18 @@ async def test_every_metric_that_an_alert_names_is_reported(
     assert named <= reported, named - reported
     for label in ('route="/v1/prints"', 'step="sequencing"', 'node="primary"'):
         assert label in told, "an alert names this label"
+
+
+def test_an_alert_watches_each_state_of_the_chain_that_an_operator_must_end() -> None:
+    rules = (OPERATIONS / "alerts.yml").read_text()
+    for metric in ("platemark_chain_disputed", "platemark_outbox_capped"):
+        assert f"expr: max({metric}" in rules, metric
+
+
+def test_every_alert_has_a_row_for_the_operator() -> None:
+    alerts = set(re.findall(r"- alert: (\w+)", (OPERATIONS / "alerts.yml").read_text()))
+    section = PAGE.read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([A-Z]\w+[a-z])`", section)) == alerts
 
 
 def test_every_alert_has_a_history_that_raises_it_and_one_that_does_not() -> None:

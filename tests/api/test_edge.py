@@ -60,6 +60,7 @@ async def test_health_names_the_part_that_is_away(gateway: SimulatedGateway) -> 
         "blocks-primary": "ok",
         "blocks-replica": "ok",
         "chain": "ok",
+        "clock": "ok",
         "database": "ok",
         "disk": "ok",
         "endpoints": "trusted",

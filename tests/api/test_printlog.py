@@ -13,12 +13,15 @@ from platemark.protocol.checkpoint import Checkpoint, NoteKey, NoteSigner, open_
 from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.log_entry import OutcomeEntry, RedeemedEntry, Result, decode
 from platemark.protocol.tiles import LogReader, tiles_between
-from platemark.protocol.units import Digest32
+from platemark.protocol.units import Address, Digest32
 from platemark.verify.inclusion import read_listing
+from platemark_gateway.chain.errors import NodeError
 from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead
 from platemark_gateway.ports import GatewayState
 from platemark_gateway.printlog import service
+from platemark_gateway.printlog.errors import NotComparedError
 from platemark_gateway.printlog.files import LogFiles
+from platemark_gateway.worker import reconcile
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
 
@@ -347,6 +350,84 @@ async def test_a_gateway_that_cannot_ask_the_chain_stays_closed_until_it_can(
     assert (await agent.send(agent.request(1))).json()["code"] == "quarantine"
     assert await service.check(gateway.container, ask_chain=True) is None
     await agent.redeem(1)
+
+
+async def test_a_chain_that_is_away_for_a_while_is_no_contradiction(agent: Agent, gateway: SimulatedGateway) -> None:
+    await agent.redeem(1)  # the gateway comes to know the block that agents cite
+    assert await service.check(gateway.container, ask_chain=True) is None
+    compared_at = gateway.clock.now()
+    gateway.chain.is_away = True
+    gateway.clock.forward(gateway.container.settings.compare_within_seconds)
+    with pytest.raises(NotComparedError) as caught:
+        await reconcile.step(gateway.container)
+    assert caught.value.code == "rpc-unreachable"
+    head = await head_of(gateway)
+    assert (head.quarantine, head.compared_at) == (None, compared_at)
+    told = (await gateway.client.get("/metrics")).text
+    assert f"platemark_log_comparison_age_seconds {gateway.container.settings.compare_within_seconds}" in told
+    await agent.redeem(2)
+
+
+async def test_a_node_that_fails_is_no_contradiction(
+    gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await service.check(gateway.container, ask_chain=True) is None
+
+    async def fails(_account: Address) -> GatewayState:
+        raise NodeError("eth_call", -32005, "too many requests")
+
+    monkeypatch.setattr(gateway.chain, "gateway", fails)
+    with pytest.raises(NotComparedError):
+        await service.check(gateway.container, ask_chain=True)
+    assert (await head_of(gateway)).quarantine is None
+
+
+@pytest.mark.parametrize("moved", [1, -1], ids=["too old", "of a clock that was ahead"])
+async def test_no_release_rests_on_a_comparison_that_is_not_of_the_last_hour(
+    agent: Agent, gateway: SimulatedGateway, moved: int
+) -> None:
+    await agent.redeem(1)  # the gateway comes to know the block that agents cite
+    bound = gateway.container.settings.compare_within_seconds
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(LogHead).values(compared_at=gateway.clock.now() - moved * (bound + 1)))
+    gateway.chain.is_away = True
+    with pytest.raises(NotComparedError):
+        await reconcile.step(gateway.container)
+    assert "could not be compared" in ((await head_of(gateway)).quarantine or "")
+    assert (await agent.send(agent.request(2))).json()["code"] == "quarantine"
+    gateway.chain.is_away = False
+    assert not await reconcile.step(gateway.container)
+    head = await head_of(gateway)
+    assert (head.quarantine, head.compared_at) == (None, gateway.clock.now())
+    await agent.redeem(2)
+
+
+async def test_a_log_that_was_never_compared_closes_when_it_cannot_be(gateway: SimulatedGateway) -> None:
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(LogHead).values(compared_at=None))
+    gateway.chain.is_away = True
+    with pytest.raises(NotComparedError):
+        await service.check(gateway.container, ask_chain=True)
+    assert (await head_of(gateway)).quarantine is not None
+
+
+async def test_an_outage_lifts_no_quarantine_and_gives_it_no_other_reason(gateway: SimulatedGateway) -> None:
+    await fill(gateway, 2)
+    await sequence(gateway)
+    account, declared = gateway.container.vault.account, gateway.container.profile.digest()
+    gateway.chain._state.gateways[account] = GatewayState(declared, 1, 7)
+    reason = await service.check(gateway.container, ask_chain=True)
+    gateway.chain.is_away = True
+    with pytest.raises(NotComparedError):
+        await service.check(gateway.container, ask_chain=True)
+    assert (await head_of(gateway)).quarantine == reason
+
+
+async def test_a_comparison_without_the_chain_is_none_to_rest_on(gateway: SimulatedGateway) -> None:
+    before = (await head_of(gateway)).compared_at
+    gateway.clock.forward(10)
+    assert await service.check(gateway.container, ask_chain=False) is None
+    assert (await head_of(gateway)).compared_at == before
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a note", None], ids=["empty", "nonsense", "another signer"])

@@ -62,6 +62,7 @@ async def test_without_outcomes_nothing_is_settled_until_their_time_is_over(
     await agent.redeem(2)
     assert await settle(gateway) == 0
     gateway.clock.forward(agent.expires_at + 3 * DAY - gateway.clock.now())
+    await gateway.chain.mine()
     assert await settle(gateway) == 1
     assert await counts(agent) == (2, 2)
 
@@ -70,6 +71,7 @@ async def test_what_may_be_reclaimed_is_left_alone(agent: Agent, gateway: Simula
     await agent.redeem(1)
     await agent.finish(1)
     gateway.clock.forward(agent.expires_at + 10 * DAY - gateway.clock.now())
+    await gateway.chain.mine()
     assert await settle(gateway) == 0
 
 
@@ -130,23 +132,55 @@ async def test_many_tokens_share_transactions_of_three_hundred_uses(
 
 
 async def test_settling_waits_for_its_time_unless_an_operator_asks(agent: Agent, gateway: SimulatedGateway) -> None:
+    pause = gateway.container.settings.settle_seconds
+    gateway.clock.forward(60)  # blocks of this chain are ahead until here
     await agent.redeem(1)
     await agent.finish(1)
-    assert await service.settle_once(gateway.container), "the first is due at once"
+    gateway.clock.forward(pause - 1)
+    assert not await service.settle_once(gateway.container), "the first waits like every other one"
+    gateway.clock.forward(1)
+    assert await service.settle_once(gateway.container)
     await gateway.chain.mine()
     assert await service.settle_once(gateway.container), "the first is final now"
+    assert not await service.settle_once(gateway.container), "there is nothing to settle"
+    gateway.clock.forward(2 * pause)
     await agent.redeem(2)
     await agent.finish(2)
-    assert not await service.settle_once(gateway.container)
+    assert not await service.settle_once(gateway.container), "the last settlement is long ago, the print is not"
     session = await gateway.sign_in(gateway.operator())
     answer = await gateway.client.post("/v1/settlements", json={}, headers=session)
     assert answer.status_code == 202
     assert await service.settle_once(gateway.container)
     await gateway.chain.mine()
     assert await counts(agent) == (2, 2)
-    gateway.clock.forward(gateway.container.settings.settle_seconds)
+    assert await service.settle_once(gateway.container), "the second is final now"
     await agent.redeem(3)
+    await agent.redeem(4)
+    await agent.finish(4)
+    gateway.clock.forward(pause)
+    assert not await service.settle_once(gateway.container), "the third has no outcome yet"
     await agent.finish(3)
+    assert await service.settle_once(gateway.container)
+
+
+async def test_a_print_without_outcome_does_not_let_others_be_settled_one_by_one(
+    agent: Agent, gateway: SimulatedGateway
+) -> None:
+    pause = gateway.container.settings.settle_seconds
+    other = await Agent(gateway, agent.designer, salt=Digest32(b"\x05" * 32)).reserved(prints=4)
+    gateway.clock.forward(60)  # blocks of this chain are ahead until here
+    await other.redeem(1)
+    await agent.redeem(1)
+    await agent.finish(1)
+    gateway.clock.forward(pause)
+    assert await service.settle_once(gateway.container)
+    await gateway.chain.mine()
+    assert await service.settle_once(gateway.container), "the first is final now"
+    await agent.redeem(2)
+    await agent.finish(2)
+    gateway.clock.forward(pause - 1)
+    assert not await service.settle_once(gateway.container)
+    gateway.clock.forward(1)
     assert await service.settle_once(gateway.container)
 
 

@@ -233,7 +233,7 @@ def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop
 
 def test_what_a_gateway_that_is_gone_leaves_is_finished_by_others(shop: Shop, tmp_path: Path) -> None:
     settled_before = shop.token(2)
-    shop.make_print(settled_before)  # a gateway settles its first print at once, later ones when it is time
+    shop.make_print(settled_before)  # this gateway settles each second, the one that will be gone once a week
     wait_for("the settlement", lambda: shop.centre.run("token", "show", settled_before)["burned"] == 1)
     shop.stack.stop_gateway()
     chain = shop.stack.running_chain.copy(tmp_path / "chain")

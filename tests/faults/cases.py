@@ -1,6 +1,7 @@
 """What is broken, one case after the other; each returns when all of it works again, and says what it did."""
 
 import asyncio
+import contextlib
 import resource
 import signal
 import time
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+from sqlalchemy import text
 
 from faults.load import Centre, add_centre, load
 from faults.site import GATEWAYS, Site, honest
+from platemark.errors import PlatemarkError
 from platemark.protocol import sealed_file
 
 CLIENTS: Final = 64
+_WAIT_SECONDS: Final = 60
+_AWAY: Final = "database-unreachable"
 
 
 @dataclass
@@ -25,6 +30,10 @@ class Stage:
     site: Site
     centres: list[Centre]
     seconds: float
+
+
+class NotRunError(Exception):
+    """This machine cannot be broken in this way; the text says why."""
 
 
 Case = Callable[[Stage], Awaitable[str]]
@@ -183,6 +192,64 @@ async def disk_full(stage: Stage) -> str:
     return f"no write for {stage.seconds:.0f} s to {' and '.join(names)}"
 
 
+async def database_disk_full(stage: Stage) -> str:
+    """PostgreSQL's disk is full, first for tables, then for the write-ahead log too, which ends it; then it has space.
+
+    No gateway and no worker is started again.
+    """
+    site = stage.site
+    if site.disk is None:
+        raise NotRunError("this process may not mount a file system")
+    running = {name: site.processes.running[name].process.pid for name in (*GATEWAYS, "worker")}
+    async with load(stage.centres):
+        await asyncio.sleep(stage.seconds / 2)
+        try:
+            site.disk.fill()
+            await _refused(stage, _AWAY)
+            assert b"No space left on device" in site.processes.running["postgresql"].log.read_bytes()
+            await asyncio.sleep(stage.seconds)
+            before = _held(stage)
+            log_is_full = await _write_ahead_log_filled(site)
+            await asyncio.sleep(stage.seconds / 2)
+            assert _held(stage) - before <= len(stage.centres), "prints were counted on a disk without space"
+        finally:
+            site.disk.empty()
+        if log_is_full:
+            site.processes.kill("postgresql")  # it has ended by itself; an engine of containers starts it again
+        await site.restored()
+        held = _held(stage)
+        await asyncio.sleep(stage.seconds / 2)
+        await _until(lambda: _held(stage) > held, "a print when there is space again")
+    assert running == {name: site.processes.running[name].process.pid for name in running}
+    ended = "then for its write-ahead log, which ended it" if log_is_full else "its write-ahead log had room"
+    return f"no space for tables, {ended}; gateways and worker went on by themselves"
+
+
+async def _refused(stage: Stage, code: str) -> None:
+    """Return when an agent was told a code, more often than before."""
+    before = sum(centre.met[code] for centre in stage.centres)
+    await _until(lambda: sum(centre.met[code] for centre in stage.centres) > before, f"an answer of {code}")
+
+
+async def _until(holds: Callable[[], bool], what: str) -> None:
+    ends_at = time.monotonic() + _WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < ends_at, f"waited in vain for {what}"
+        await asyncio.sleep(0.1)
+
+
+async def _write_ahead_log_filled(site: Site) -> bool:
+    """Ask PostgreSQL for new files of its write-ahead log until it ends, for want of space."""
+    process = site.processes.running["postgresql"].process
+    ends_at = time.monotonic() + _WAIT_SECONDS / 2
+    while process.poll() is None and time.monotonic() < ends_at:
+        with contextlib.suppress(PlatemarkError):
+            async with site.database.read() as session:
+                await session.execute(text("SELECT pg_switch_wal()"))
+        await asyncio.sleep(0.2)
+    return process.poll() is not None
+
+
 CASES: Final[dict[str, Case]] = {
     "last print": last_print,
     "gateway killed": gateways_killed,
@@ -195,6 +262,7 @@ CASES: Final[dict[str, Case]] = {
     "RPC lying": rpc_lying,
     "chain reorganised": chain_reorganised,
     "disk full": disk_full,
+    "PostgreSQL's disk full": database_disk_full,
 }
 
 
@@ -209,6 +277,8 @@ async def _with_endpoint(stage: Stage, lie: Callable[[str, Sequence[Any], Any], 
         finally:
             stage.site.endpoint.lie = honest
         await asyncio.sleep(stage.seconds / 2)
+    closed = sum(centre.met["quarantine"] for centre in stage.centres)
+    assert not closed, f"{closed} answers of a log in quarantine, while nothing contradicts it"
     return f"{told}; {meanwhile} prints meanwhile"
 
 

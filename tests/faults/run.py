@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from faults.cases import CASES, Stage
+from faults.cases import CASES, NotRunError, Stage
 from faults.load import Centre, open_centres
 from faults.reconcile import Sums, reconcile, require_notice, settled
 from faults.site import running_site
@@ -73,7 +73,12 @@ async def suite(folder: Path, names: Sequence[str], soak_seconds: int) -> tuple[
                 if round_number and time.monotonic() >= ends_at:
                     break
                 await site.chain.follow()
-                tried = await CASES[name](stage)
+                try:
+                    tried = await CASES[name](stage)
+                except NotRunError as reason:
+                    lines[name].tried = f"not run: {reason}"
+                    say(f"{name}: {lines[name].tried}")
+                    continue
                 sums = await reconcile(site, stage.centres)
                 lines[name].add(tried, sums.released - before, stage.centres, sums.differences)
                 before = sums.released

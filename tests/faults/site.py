@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from chain_stack import Anvil, running_anvil
 from composition.running import Composition, composition
 from composition.services import Service
+from faults.disk import Disk, disk_at
 from lying_rpc import Lie, lying_rpc
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.terms_document import TermsDocument
@@ -164,6 +165,8 @@ class Site:
     processes: Composition
     anvil: Anvil
     endpoint: Endpoint
+    disk: Disk | None
+    """What PostgreSQL's files lie on; None where this process may not mount one, and they lie in a folder."""
     gateway: SimulatedGateway
     chain: FollowedChain
 
@@ -195,15 +198,17 @@ def _of_production(services: dict[str, Service]) -> dict[str, Service]:
 
 
 @contextmanager
-def _processes(folder: Path) -> Iterator[tuple[Composition, Anvil, Endpoint]]:
+def _processes(folder: Path) -> Iterator[tuple[Composition, Anvil, Endpoint, Disk | None]]:
     endpoint = Endpoint()
     with running_anvil("--block-time", "1") as anvil, lying_rpc(anvil.url, endpoint) as rpc:
         variables = {"PLATEMARK_RPC_URL": rpc, "PLATEMARK_REQUESTS_PER_MINUTE": "1000000"}
-        with composition(folder, _of_production, **variables) as made:
+        place = folder / "volumes" / "postgresql"
+        with disk_at(place) as disk, composition(folder, _of_production, **variables) as made:
+            assert made.volume("postgresql") == place
             vault = FileVault.create(made.volume("gateway") / "vault", _passphrase(made))
             anvil.fund(vault.account, 10**24)
             made.start()
-            yield made, anvil, endpoint
+            yield made, anvil, endpoint, disk
 
 
 def _passphrase(made: Composition) -> str:
@@ -214,7 +219,7 @@ def _passphrase(made: Composition) -> str:
 async def running_site(folder: Path) -> AsyncIterator[Site]:
     """Run a site in an empty folder while the block lasts."""
     load_models()
-    with _processes(folder) as (made, anvil, endpoint):
+    with _processes(folder) as (made, anvil, endpoint, disk):
         data = made.volume("gateway")
         clock, randomness = WallClock(), SeededRandomness()
         password = (folder / "secrets" / "postgresql-password").read_text().strip()
@@ -249,7 +254,7 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
             )
             gateway = SimulatedGateway(container, chain, blocks, MemoryBlocks("replica"), clock, client, data / "vault")
             await chain.mine()
-            yield Site(made, anvil, endpoint, gateway, chain)
+            yield Site(made, anvil, endpoint, disk, gateway, chain)
         finally:
             await client.aclose()
             await rpc.close()

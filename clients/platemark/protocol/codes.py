@@ -266,6 +266,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "chain-in-use": CodeInfo(Kind.UNAVAILABLE, "Another process runs this chain"),
     "chain-not-accepted": CodeInfo(Kind.CONFLICT, "The policy does not accept this chain"),
     "chain-rewritten": CodeInfo(Kind.UNAVAILABLE, "A block that was final is another one now"),
+    "clock-ahead": CodeInfo(
+        Kind.UNAVAILABLE, "A gateway's clock is far ahead of the blocks that arrive", "set the clock by NTP"
+    ),
     "coin-missing": CodeInfo(Kind.CONFLICT, "The account has too little of the chain's coin"),
     "contract-code": CodeInfo(Kind.CONFLICT, "A contract is not the one it should be"),
     "contract-missing": CodeInfo(Kind.UPSTREAM, "There is no contract at the address"),

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import PlatemarkError
 from platemark.protocol.units import UnixSeconds
-from platemark_gateway.clock import chain_now
+from platemark_gateway.clock import CLOCK_AHEAD, chain_now
 from platemark_gateway.container import Container
 from platemark_gateway.info.lag import Lag, lag
 from platemark_gateway.metrics import gauge
@@ -37,6 +37,7 @@ class LogAge:
     backlog_seconds: int = 0
     anchored_at: UnixSeconds | None = None
     merge_delay_seconds: int = 0
+    compared_at: UnixSeconds | None = None
     quarantine: str | None = None
 
     @property
@@ -89,6 +90,7 @@ async def log_age(session: AsyncSession, container: Container, progress: ChainPr
         backlog_seconds=0 if since is None else max(0, now - since),
         anchored_at=None if anchor is None else anchor.created_at,
         merge_delay_seconds=head.merge_delay_seconds,
+        compared_at=head.compared_at,
         quarantine=head.quarantine,
     )
 
@@ -99,6 +101,12 @@ async def replica_behind(session: AsyncSession, container: Container) -> int | N
         return None
     behind = select(func.count()).select_from(KeptRoot).where(KeptRoot.copied_to.is_(None))
     return await session.scalar(behind) or 0
+
+
+async def is_clock_ahead(session: AsyncSession) -> bool:
+    """Return whether the worker that reported last has a clock that is far ahead of the blocks that arrive."""
+    ahead = select(WorkerStep.step).where(WorkerStep.code == CLOCK_AHEAD, WorkerStep.failures > 0)
+    return await session.scalar(ahead.limit(1)) is not None
 
 
 async def measure(container: Container) -> Iterable[str]:
@@ -160,6 +168,11 @@ def _disk(gauges: Gauges, usage: tuple[int, int, int]) -> None:
 async def _measure_database(gauges: Gauges, session: AsyncSession, container: Container) -> None:
     progress = await container.index.progress(session)
     _chain(gauges, progress)
+    gauges.set(
+        "platemark_clock_ahead",
+        "1 while the worker's clock is far ahead of the blocks that arrive: no token is ended.",
+        int(await is_clock_ahead(session)),
+    )
     await _spending(gauges, session, container)
     await _outbox(gauges, session, container)
     _log(gauges, await log_age(session, container, progress), container)
@@ -252,6 +265,12 @@ def _log(gauges: Gauges, age: LogAge, container: Container) -> None:
         "For how long an entry may wait at most before nothing is released.",
         age.merge_delay_seconds,
     )
+    if age.compared_at is not None:
+        gauges.set(
+            "platemark_log_comparison_age_seconds",
+            "Age of the last comparison of log, anchors and chain that found nothing.",
+            max(0, container.clock.now() - age.compared_at),
+        )
     if age.anchored_at is not None:
         gauges.set(
             "platemark_log_anchor_age_seconds",

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import PlatemarkError
 from platemark_gateway.container import Container
-from platemark_gateway.info.gauges import ENDPOINT_WELL, is_capped, log_age, replica_behind
+from platemark_gateway.info.gauges import ENDPOINT_WELL, is_capped, is_clock_ahead, log_age, replica_behind
 from platemark_gateway.info.lag import lag
 from platemark_gateway.models.work import WorkerStep
 from platemark_gateway.ports import ChainProgress
@@ -49,7 +49,7 @@ class Condition:
 async def examine(container: Container, own_worker: Callable[[], str] | None) -> Condition:
     """Return how each part is; nothing is raised.
 
-    Parts: database, chain, endpoints, spending, index, log and its copy, blocks, worker, disk.
+    Parts: database, chain, clock, endpoints, spending, index, log and its copy, blocks, worker, disk.
     `own_worker` tells how the worker in this process is; without one the database says whether another works.
     """
     parts: dict[str, str] = {"database": await _answer(_database(container))}
@@ -61,6 +61,7 @@ async def examine(container: Container, own_worker: Callable[[], str] | None) ->
                 parts["index"] = _index(progress)
                 parts["log"] = await _log(session, container, progress)
                 parts["worker"] = await _workers(session, container)
+                parts["clock"] = "ahead" if await is_clock_ahead(session) else "ok"
                 parts["endpoints"] = _endpoints(container, progress)
                 parts["spending"] = "capped" if await is_capped(session) else "ok"
                 behind = await replica_behind(session, container)

@@ -14,7 +14,8 @@ class LogHead(Base):
     """One epoch of the log; the highest epoch is the one that grows.
 
     `assigned` entries have an index, `size` of them are in synced tiles under `root`. `quarantine` is a reason for
-    which nothing may be released; None lets the log grow.
+    which nothing may be released; None lets the log grow. `compared_at` is when a comparison with checkpoint, last
+    anchor and chain last found nothing; None before the first.
     """
 
     __tablename__ = "log_heads"
@@ -32,6 +33,7 @@ class LogHead(Base):
     root: Mapped[Digest32]
     quarantine: Mapped[str | None] = mapped_column(String(500))
     quarantined_at: Mapped[UnixSeconds | None]
+    compared_at: Mapped[UnixSeconds | None]
     anchor_requested_at: Mapped[UnixSeconds | None]
     created_at: Mapped[UnixSeconds]
 

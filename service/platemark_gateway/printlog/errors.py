@@ -1,7 +1,7 @@
 """What goes wrong with the log, and what this slice refuses."""
 
 from platemark.errors import Kind, PlatemarkError
-from platemark_gateway.errors import ConflictError, NotFoundError
+from platemark_gateway.errors import ConflictError, NotFoundError, UnavailableError
 
 
 class LogForkedError(PlatemarkError):
@@ -9,6 +9,13 @@ class LogForkedError(PlatemarkError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, kind=Kind.INTERNAL, code="log-forked")
+
+
+class NotComparedError(UnavailableError):
+    """Log, anchors and chain could not be compared, because something that has to be asked is away."""
+
+    def __init__(self, cause: PlatemarkError) -> None:
+        super().__init__(f"the history could not be compared: {cause.message}", code=cause.code)
 
 
 def tile_unknown() -> NotFoundError:

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from platemark.errors import PlatemarkError
+from platemark.errors import PlatemarkError, UpstreamError
 from platemark.protocol import canonical, merkle
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.checkpoint import Checkpoint, NoteKey, NoteSigner, sign_checkpoint
@@ -35,7 +35,7 @@ from platemark_gateway.errors import NotFoundError, UnavailableError
 from platemark_gateway.models.printlog import LogAnchor, LogHead
 from platemark_gateway.ports import Contract, FactStatus, GatewayState
 from platemark_gateway.printlog import repository
-from platemark_gateway.printlog.errors import LogForkedError
+from platemark_gateway.printlog.errors import LogForkedError, NotComparedError
 from platemark_gateway.printlog.files import LogFiles
 
 ASSIGNED_AT_ONCE: Final = 2048
@@ -65,7 +65,7 @@ async def key_of(container: Container, head: LogHead) -> NoteKey:
 async def open_log(container: Container) -> str | None:
     """Make the log's head exist and compare the history; call it before the gateway serves.
 
-    Returns why nothing may be released, or None when the log may grow.
+    Returns why nothing may be released, or None when the log may grow. A gateway that cannot ask stays closed.
 
     Errors: UnavailableError when the database is away.
     """
@@ -79,7 +79,11 @@ async def open_log(container: Container) -> str | None:
             head.profile_digest = profile.digest()
             head.merge_delay_seconds = profile.merge_delay_seconds
     await adopt(container)
-    return await check(container, ask_chain=True)
+    try:
+        return await check(container, ask_chain=True)
+    except NotComparedError as error:
+        await _quarantine(container, error.message)
+        return error.message
 
 
 async def leave_epoch(session: AsyncSession, container: Container) -> None:
@@ -269,20 +273,37 @@ async def sequence_once(container: Container) -> bool:
 async def check(container: Container, *, ask_chain: bool) -> str | None:
     """Compare the history and set or lift the quarantine accordingly; return its reason.
 
-    A gateway that cannot ask stays closed: `ask_chain` with a chain that is away is a reason.
+    That it cannot be compared is no contradiction: the quarantine stays as it is, on or off. Only when the last
+    comparison that found nothing is `compare_within_seconds` old, or there was none, nothing is released any more.
+
+    Errors: NotComparedError with the code of what is away; UnavailableError when it is the database.
     """
     try:
         reason = await examine(container, ask_chain=ask_chain)
-    except UnavailableError as error:
-        reason = f"the history could not be compared: {error.message}"
-    await _quarantine(container, reason)
+    except (UnavailableError, UpstreamError) as error:
+        not_compared = NotComparedError(error)
+        if await _is_stale(container):
+            await _quarantine(container, not_compared.message)
+        raise not_compared from error
+    await _quarantine(container, reason, compared=ask_chain)
     return reason
+
+
+async def _is_stale(container: Container) -> bool:
+    """Return whether an open log must close, because its last comparison is too old to rest on."""
+    async with container.database.read() as session:
+        head = await repository.head(session)
+    if head is None or head.quarantine is not None:
+        return False
+    # The time of a clock that was far ahead is none to rest on either.
+    age = None if head.compared_at is None else abs(container.clock.now() - head.compared_at)
+    return age is None or age > container.settings.compare_within_seconds
 
 
 async def examine(container: Container, *, ask_chain: bool) -> str | None:
     """Return why the database does not continue what was published and anchored, or None when it does.
 
-    Errors: UnavailableError when the database or the chain is away.
+    Errors: UnavailableError when the database or the chain is away; UpstreamError when the chain's node fails.
     """
     # The log may grow meanwhile, here and in other processes: what must not be ahead of the head is read before it.
     async with container.database.read() as session:
@@ -308,7 +329,7 @@ async def examine(container: Container, *, ask_chain: bool) -> str | None:
             found = await _examine_point(container, head, "anchor", anchor.size, anchor.root)
         if found is None and ask_chain:
             await asyncio.to_thread(_load_edge, files_of(container), head)
-    except UnavailableError:
+    except (UnavailableError, UpstreamError):
         raise
     except PlatemarkError as error:
         return f"the published log cannot be read: {error.message}"
@@ -393,17 +414,24 @@ async def is_quarantined(container: Container) -> bool:
     return head is not None and head.quarantine is not None
 
 
-async def _quarantine(container: Container, reason: str | None) -> None:
+async def _quarantine(container: Container, reason: str | None, *, compared: bool = False) -> None:
+    """Set the quarantine or lift it; a comparison with the chain that found nothing is noted."""
+    now = container.clock.now()
+    fresh = compared and reason is None
     async with container.database.read() as reading:
         head = await repository.head(reading)
-        if head is None or head.quarantine == (reason and reason[:500]):
+        if head is None or (head.quarantine == (reason and reason[:500]) and not fresh):
             return
     async with container.database.begin() as session:
         head = await repository.lock_head(session)
         if head is None:
             return
+        if fresh:
+            head.compared_at = now
+        if head.quarantine == (reason and reason[:500]):
+            return
         head.quarantine = reason and reason[:500]
-        head.quarantined_at = None if reason is None else container.clock.now()
+        head.quarantined_at = None if reason is None else now
         journal.record(
             session,
             container.clock,

@@ -2,14 +2,60 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.units import Address, LicenseId, TokenId, UnixSeconds
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.settlement import Settlement, SettlementRequest, SettlementUse
 from platemark_gateway.models.token import Token, TokenSettlement
+
+# Up to which sequence the ledger has counted a token.
+_SETTLED: Final = (
+    select(func.coalesce(func.max(TokenSettlement.sequence), 0))
+    .where(TokenSettlement.token_id == Token.token_id)
+    .correlate(Token)
+    .scalar_subquery()
+)
+
+
+def _unsettled(gateway: Address, final_block: int) -> tuple[ColumnElement[bool], ...]:
+    """Return what holds for final tokens with prints that the ledger has not counted and no open settlement has."""
+    under_way = exists().where(
+        SettlementUse.token_id == Token.token_id,
+        SettlementUse.settlement_id == Settlement.id,
+        Settlement.done_at.is_(None),
+    )
+    return (Token.gateway == gateway, Token.seen_block <= final_block, Token.released > _SETTLED, ~under_way)
+
+
+async def first_unsettled(
+    session: AsyncSession, gateway: Address, *, final_block: int, late_before: UnixSeconds, held_after: UnixSeconds
+) -> UnixSeconds | None:
+    """Return when the oldest print was counted that a settlement would bring to the ledger; None without one.
+
+    Args:
+        session: Where to look.
+        gateway: Whose tokens.
+        final_block: As the index has it.
+        late_before: Of tokens that expired up to here a print without outcome counts as printed.
+        held_after: Tokens that expired up to here are left to their holders.
+    """
+    outcome = exists().where(PrintOutcome.token_id == Print.token_id, PrintOutcome.sequence == Print.sequence)
+    return await session.scalar(
+        select(func.min(Print.created_at))
+        .select_from(Token)
+        .join(Print, (Print.token_id == Token.token_id) & (Print.sequence == _SETTLED + 1))
+        .where(
+            *_unsettled(gateway, final_block),
+            Token.reclaimed_block.is_(None),
+            Token.closed_block.is_(None),
+            Token.expires_at > held_after,
+            or_(outcome, Token.expires_at <= late_before),
+        )
+    )
 
 
 async def candidates(
@@ -22,26 +68,9 @@ async def candidates(
     limit: int,
 ) -> Sequence[Token]:
     """Return final tokens with released prints that the ledger has not counted and no open settlement has."""
-    settled = (
-        select(func.coalesce(func.max(TokenSettlement.sequence), 0))
-        .where(TokenSettlement.token_id == Token.token_id)
-        .correlate(Token)
-        .scalar_subquery()
-    )
-    under_way = exists().where(
-        SettlementUse.token_id == Token.token_id,
-        SettlementUse.settlement_id == Settlement.id,
-        Settlement.done_at.is_(None),
-    )
     query = (
         select(Token)
-        .where(
-            Token.gateway == gateway,
-            Token.seen_block <= final_block,
-            Token.token_id > after,
-            Token.released > settled,
-            ~under_way,
-        )
+        .where(*_unsettled(gateway, final_block), Token.token_id > after)
         .order_by(Token.token_id)
         .limit(limit)
     )

@@ -16,7 +16,7 @@ from platemark.protocol.permission import RECLAIM_SECONDS
 from platemark.protocol.units import Address, LicenseId, TokenId, UnixSeconds, id_text
 from platemark.protocol.voucher import VoucherUse
 from platemark_gateway.audit import journal
-from platemark_gateway.clock import chain_now, is_over
+from platemark_gateway.clock import certain_now, chain_now, is_over
 from platemark_gateway.container import Container
 from platemark_gateway.models.settlement import Settlement, SettlementRequest, SettlementUse
 from platemark_gateway.models.token import Token
@@ -84,14 +84,31 @@ async def follow(session: AsyncSession, container: Container) -> bool:
 
 
 async def _due(session: AsyncSession, container: Container) -> list[LicenseId | None] | None:
-    """Return for which licences to settle now (None in the list: all), or None when it is not time."""
+    """Return for which licences to settle now (None in the list: all), or None when it is not time.
+
+    It is time when the first print that the ledger lacks has waited long enough, and so has the last settlement.
+    """
     asked = await repository.requests(session)
     if asked:
         await repository.forget_requests(session, asked[-1].id)
         named = [row.license_id for row in asked if row.license_id is not None]
         return [None] if any(row.license_id is None for row in asked) else list(dict.fromkeys(named))
+    pause = container.settings.settle_seconds
     last = await repository.last_created(session)
-    if last is not None and not is_over(last, container.settings.settle_seconds, container.clock.now()):
+    if last is not None and not is_over(last, pause, container.clock.now()):
+        return None
+    progress = await container.index.progress(session)
+    if progress is None:
+        return None
+    now = certain_now(container.clock, progress.head.timestamp)
+    first = await repository.first_unsettled(
+        session,
+        container.vault.account,
+        final_block=progress.final.number,
+        late_before=UnixSeconds(now - OUTCOME_SECONDS),
+        held_after=UnixSeconds(now - RECLAIM_SECONDS),
+    )
+    if first is None or not is_over(first, pause, chain_now(container.clock, progress.head.timestamp)):
         return None
     return [None]
 
@@ -111,12 +128,13 @@ async def settle(session: AsyncSession, container: Container, *, license_ids: Se
 async def collect(session: AsyncSession, container: Container, license_id: LicenseId | None) -> list[Use]:
     """Steps 1 and 2: return, for each token, the longest run of sequences whose outcomes are final.
 
-    After the time for outcomes an absent one counts as printed. What the holder may have reclaimed is left alone.
+    After the time for outcomes an absent one counts as printed, for ever: a clock that is far ahead of the chain does
+    not say when that is. What the holder may have reclaimed is left alone.
     """
     progress = await container.index.progress(session)
     if progress is None:
         return []
-    now = chain_now(container.clock, progress.head.timestamp)
+    now = certain_now(container.clock, progress.head.timestamp)
     found: list[Use] = []
     after = TokenId(0)
     while True:

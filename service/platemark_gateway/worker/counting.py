@@ -6,7 +6,7 @@ from typing import Final
 
 from platemark_gateway.clock import Clock
 from platemark_gateway.container import Container
-from platemark_gateway.worker import adopting, anchoring, keeping, reconcile, sequencing, settling, shipping
+from platemark_gateway.worker import adopting, anchoring, ending, keeping, reconcile, sequencing, settling, shipping
 from platemark_gateway.worker.loop import Step
 
 ADOPT_SECONDS: Final = 2.0
@@ -45,7 +45,7 @@ def steps(container: Container) -> Mapping[str, Step]:
         "settling": Every(SETTLE_SECONDS, clock, partial(settling.step, container)),
         "adopting": Every(ADOPT_SECONDS, clock, partial(adopting.step, container)),
         "shipping": Every(container.settings.ship_seconds, clock, partial(shipping.step, container)),
-        "ending": Every(END_SECONDS, clock, partial(reconcile.end_tokens, container)),
+        "ending": Every(END_SECONDS, clock, ending.Ending(container)),
         "collecting": Every(COLLECT_SECONDS, clock, partial(keeping.collect, container)),
         "keeping": Every(KEEP_SECONDS, clock, partial(keeping.step, container)),
         "reconcile": Every(COMPARE_SECONDS, clock, partial(reconcile.step, container)),

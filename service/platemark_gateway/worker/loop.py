@@ -71,7 +71,8 @@ class Worker:
     async def _repeat(self, name: str, step: Step, stop: asyncio.Event) -> None:
         state = self._states[name]
         while not stop.is_set():
-            more = await self._take(name, step, state)
+            with telemetry.run_of(name):
+                more = await self._take(name, step, state)
             if not more:
                 await _wait(stop, self._pause_after(state.failures))
 
@@ -80,10 +81,10 @@ class Worker:
             more = await step()
         except PlatemarkError as error:
             self._note_failure(name, state, error.code)
-            telemetry.log().warning("worker.step.failed", step=name, code=error.code, failures=state.failures)
+            telemetry.log().warning("worker.step.failed", code=error.code, failures=state.failures)
         except Exception:  # noqa: BLE001 (a step that fails in a way nobody foresaw must not stop the others)
             self._note_failure(name, state, "internal")
-            telemetry.log().exception("worker.step.broken", step=name, failures=state.failures)
+            telemetry.log().exception("worker.step.broken", failures=state.failures)
         else:
             state.failures, state.succeeded_at = 0, self._clock.now()
             return more

@@ -13,7 +13,7 @@ async def step(container: Container) -> bool:
     A database that is merely behind its own published log, as an old backup is, is brought up to it. When a quarantine
     ends, the lists of tiles that the chain names are made again where they were lost.
 
-    Errors: those of `rebuild`; the quarantine stays.
+    Errors: those of `rebuild`; NotComparedError: the step is tried again. The quarantine stays.
     """
     was_closed = await printlog.is_quarantined(container)
     if await printlog.check(container, ask_chain=True) is None:

@@ -32,7 +32,7 @@ async def test_a_step_pauses_only_when_there_is_no_more() -> None:
 
 
 async def test_the_steps_bring_a_print_onto_the_chain_by_themselves(tmp_path: Path) -> None:
-    async with simulated_gateway(tmp_path, settings={"anchor_seconds": 1}) as gateway:
+    async with simulated_gateway(tmp_path, settings={"anchor_seconds": 1, "settle_seconds": 1}) as gateway:
         assert await open_log(gateway.container) is None
         agent = Agent(gateway, Designer(gateway))
         await agent.designer.licensed(agent.holder.address, prints=10)
