@@ -5,16 +5,21 @@ libfaketime. The end of a run names each missing part and how to get it; with PL
 run.
 """
 
+import functools
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from kubo_process import ipfs_program
+from platemark.protocol import recovery_kit
+from platemark.sdk import keystore
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -30,6 +35,38 @@ PARTS: Final = {
     "faketime": "install libfaketime, on Debian: apt-get install --no-install-recommends faketime",
 }
 
+TOGETHER: Final = {
+    "the life of a design": {
+        f"tests/e2e/test_{name}.py"
+        for name in (
+            "attacks",
+            "audit_without_a_gateway",
+            "each_step_fails",
+            "lies",
+            "refusals",
+            "stranger_settles",
+        )
+    },
+    "a chain and a gateway": {f"tests/cli/test_{name}.py" for name in ("faucet", "interrupted", "outputs", "scripts")},
+    **{
+        file: {file}
+        for file in (
+            "tests/e2e/test_demo.py",
+            "tests/e2e/test_sales_and_moves.py",
+            "tests/integration/test_contracts_eth_tester.py",
+            "tests/integration/test_embedded_chain.py",
+            "tests/integration/test_endpoints.py",
+            "tests/integration/test_indexer.py",
+            "tests/integration/test_outbox.py",
+            "tests/integration/test_real_clients.py",
+            "tests/integration/test_serving.py",
+            "tests/races/test_sending_kills.py",
+            "tests/unit/gateway/blobs/test_kubo.py",
+            "tests/unit/layers/test_layers.py",
+        )
+    },
+}
+"""Files whose tests share a fixture that takes long to make, by what they share."""
 
 # How long an example takes says nothing: a busy machine is no failure.
 settings.register_profile("platemark", deadline=None)
@@ -67,12 +104,29 @@ def _missing() -> set[str]:
     return {part for part, here in present.items() if not here}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a part that is not here, with a reason that says how to get it."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Skip what needs a part that is not here, with a reason that says how to get it; begin with the slow ones."""
     missing = _missing()
     for item in items:
         for part in sorted(missing & {mark.name for mark in item.iter_markers()}):
             item.add_marker(pytest.mark.skip(reason=f"needs {part}: {PARTS[part]}"))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class _Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out tests one by one, but those to one process that share what takes long to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((name for name, files in TOGETHER.items() if file in files), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together | None:
+    """Let `--dist=load` keep together what belongs together."""
+    return _Together(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -99,3 +153,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_passphrase_is_stretched_once() -> Iterator[None]:
+    """Remember what passphrases come to: all commands run in this process, and each would take half a second again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((keystore, "_scrypt"), (recovery_kit, "_key")):
+            patch.setattr(module, name, functools.lru_cache(maxsize=1024)(getattr(module, name)))
+        yield

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from platemark.cli.demo.processes import gateway_program
-from stack import PASSPHRASE, Person, Stack, cube_stl, running_stack, wait_for
+from stack import PASSPHRASE, Person, Stack, cube_stl, get, running_stack, wait_for
 
 A_WEEK = str(7 * 86_400)
 
@@ -76,7 +76,7 @@ def _anchored(stack: Stack, serial: str) -> bool:
 
 
 def _get(stack: Stack, path: str) -> httpx.Response:
-    return httpx.get(stack.url + path, timeout=30, trust_env=False).raise_for_status()
+    return get(stack.url + path).raise_for_status()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     # a comment
     $ platemark keys list            a command; `NAME=$(platemark …)` keeps what it printed
     stdout, line by line             `[..]` stands for anything within a line, `[...]` alone for any lines
-    ! stderr, line by line
+    ! stderr, line by line           `[?] ` before a line: it may be missing
     ? 2                              the exit code, when it is not 0
 
 Nothing that a command prints may be missing from its script.
@@ -95,9 +95,14 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
 
 
 def _compare(where: str, what: str, expected: list[str], found: str, everything: str) -> None:
-    pattern = "".join(
-        r"(?:.*\n)*?" if line == "[...]" else re.escape(line).replace(re.escape("[..]"), "[^\n]*") + r"[ ]*\n"
-        for line in expected
-    )
+    pattern = "".join(_pattern(line) for line in expected)
     lines = "".join(f"{line}\n" for line in found.splitlines() if line)
     assert re.fullmatch(pattern, lines), f"{where}\nexpected {what}:\n" + "\n".join(expected) + f"\n\n{everything}"
+
+
+def _pattern(line: str) -> str:
+    if line == "[...]":
+        return r"(?:.*\n)*?"
+    if line.startswith("[?] "):
+        return f"(?:{_pattern(line[4:])})?"
+    return re.escape(line).replace(re.escape("[..]"), "[^\n]*") + r"[ ]*\n"

@@ -8,12 +8,14 @@ Commands run in this process, one after the other, so that web3 is imported once
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -129,9 +131,20 @@ class Chain:
         self.server.stop()
 
 
+@functools.cache
+def authorities() -> ssl.SSLContext:
+    """Return the certificates that httpx would read again for each call."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def get(url: str) -> httpx.Response:
+    """Return an answer, on a connection of its own."""
+    return httpx.get(url, timeout=30, trust_env=False, verify=authorities())
+
+
 def json_rpc(url: str, method: str, *params: Any) -> Any:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-    answer = httpx.post(url, json=body, timeout=30, trust_env=False).json()
+    answer = httpx.post(url, json=body, timeout=30, trust_env=False, verify=authorities()).json()
     assert "error" not in answer, answer
     return answer["result"]
 

@@ -25,7 +25,7 @@ from platemark.sdk.chain import ChainClient
 from platemark_gateway.chain.contracts import AbiCalls
 from platemark_gateway.chain.transactions import Fees, sign_transaction, transaction_hash
 from platemark_gateway.ports import Contract
-from stack import PASSPHRASE, Chain, Ended, Person, Stack, command, cube_stl, wait_for
+from stack import PASSPHRASE, Chain, Ended, Person, Stack, command, cube_stl, get, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -137,7 +137,7 @@ class Shop:
         return replace(self, stack=stack, designer=designer, centre=centre)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.stack.url + path, timeout=30, trust_env=False)
+        return get(self.stack.url + path)
 
 
 @pytest.fixture

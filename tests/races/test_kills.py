@@ -106,14 +106,14 @@ async def test_a_sequencer_killed_between_its_steps_goes_on(
 ) -> None:
     await agent.reserved(prints=10)
     await agent.redeem(1)
-    assert (await take_step(gateway, "sequence")).result is True
+    assert take_step(gateway, "sequence").result is True
     before = await read_log(gateway)
     await agent.redeem(2)
-    assert (await take_step(gateway, "sequence", die_at=point)).killed
+    assert take_step(gateway, "sequence", die_at=point).killed
     published = await read_log(gateway)
     assert (published.size, published.root) == (before.size, before.root), "nothing was signed"
     await agent.finish(2)
-    while (await take_step(gateway, "sequence")).result:
+    while take_step(gateway, "sequence").result:
         pass
     log = await read_log(gateway)
     assert log.old_root(before.size) == before.root
@@ -133,11 +133,11 @@ async def test_a_sequencer_killed_before_any_statement_goes_on(agent: Agent, gat
     await agent.redeem(1)
     died = 0
     for number in range(1, 60):
-        ended = await take_step(gateway, "sequence", die_at=f"statement {number}")
+        ended = take_step(gateway, "sequence", die_at=f"statement {number}")
         if not ended.killed:
             break
         died += 1
     assert died >= 5
-    while (await take_step(gateway, "sequence")).result:
+    while take_step(gateway, "sequence").result:
         pass
     assert [type(decode(entry)) for entry in (await read_log(gateway)).entries()] == [RedeemedEntry]

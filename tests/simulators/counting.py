@@ -1,24 +1,24 @@
 """A gateway process of its own beside the simulated one: same database, vault and folder; it can be killed anywhere.
 
-    python -m simulators.counting '{"folder": …, "database": …, "now": …, "step": "serve", "die": "statement 3"}'
+    {"folder": …, "database": …, "now": …, "step": "serve", "die": "statement 3"}
 
-It prints `{"ready": true, "url": …}` and serves, or takes one step and prints its result. `die` names a point at
-which the process kills itself with SIGKILL, so that nothing is cleaned up.
+is its order (`forking.py`): it says `{"url": …}` and serves, or takes one step and says its result. `die` names a point
+at which the process kills itself with SIGKILL, so that nothing is cleaned up.
 """
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import uvloop
 from sqlalchemy import event, select
 
 from platemark_gateway.blobs.nodes import NodeBlocks
@@ -40,9 +40,8 @@ from platemark_gateway.vault.files import FileVault
 from simulators.blocks import MemoryBlocks
 from simulators.chain import SimulatedCalls, SimulatedChain
 from simulators.clock import ManualClock, SeededRandomness
+from simulators.forking import Process, Processes
 from simulators.gateway import PASSPHRASE, URL, SimulatedGateway, profile_of
-
-TESTS: Final = Path(__file__).resolve().parent.parent
 
 
 class IndexedChain(SimulatedChain):
@@ -77,56 +76,44 @@ class Ended:
     result: Any
 
 
-def _command(gateway: SimulatedGateway, step: str, point: str | None) -> list[str]:
-    order = {
-        "folder": str(gateway.container.settings.data),
-        "database": gateway.container.database.engine.url.render_as_string(hide_password=False),
-        "now": gateway.clock.now(),
-        "step": step,
-        "die": point,
-    }
-    return [sys.executable, "-m", "simulators.counting", json.dumps(order)]
+@functools.cache
+def _processes() -> Processes:
+    made = Processes("simulators.counting")
+    atexit.register(made.close)
+    return made
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "default"}
+def _start(gateway: SimulatedGateway, step: str, point: str | None) -> Process:
+    return _processes().start(
+        {
+            "folder": str(gateway.container.settings.data),
+            "database": gateway.container.database.engine.url.render_as_string(hide_password=False),
+            "now": gateway.clock.now(),
+            "step": step,
+            "die": point,
+        }
+    )
 
 
 @contextlib.contextmanager
 def running(gateway: SimulatedGateway, *, die_at: str | None = None) -> Iterator[str]:
     """Run another process of a gateway and give its URL."""
-    process = subprocess.Popen(
-        _command(gateway, "serve", die_at),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_environment(),
-    )
+    process = _start(gateway, "serve", die_at)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise AssertionError(process.communicate()[1])
-        yield str(json.loads(line)["url"])
+        yield str(json.loads(process.said)["url"])
     finally:
-        process.kill()
-        process.communicate()
+        os.kill(process.pid, signal.SIGKILL)
+        _processes().end(process)
 
 
-async def take_step(gateway: SimulatedGateway, step: str, *, die_at: str | None = None) -> Ended:
+def take_step(gateway: SimulatedGateway, step: str, *, die_at: str | None = None) -> Ended:
     """Take one step in another process and say how it ended."""
-    process = await asyncio.create_subprocess_exec(
-        *_command(gateway, step, die_at),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-    )
-    out, error = await process.communicate()
-    if process.returncode == -signal.SIGKILL:
+    process = _start(gateway, step, die_at)
+    status = _processes().end(process)
+    if status == -signal.SIGKILL:
         return Ended(killed=True, result=None)
-    if process.returncode != 0:
-        raise AssertionError(error.decode())
-    return Ended(killed=False, result=json.loads(out))
+    assert status == 0, f"the step failed: {status}"
+    return Ended(killed=False, result=json.loads(process.said))
 
 
 # --- the child's side ---------------------------------------------------------------------------------------
@@ -232,13 +219,14 @@ async def _serve(container: Container) -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
         def announce() -> None:
-            sys.stdout.write(json.dumps({"ready": True, "url": url}) + "\n")
+            sys.stdout.write(json.dumps({"url": url}) + "\n")
             sys.stdout.flush()
 
         await run_server(create_app(container), listener, announce)
 
 
-async def _main(order: dict[str, Any]) -> None:
+async def obey(order: dict[str, Any]) -> None:
+    """Serve until killed, or take one step."""
     async with _container(order) as container:
         _arm(container, order["die"])
         if order["step"] == "serve":
@@ -249,11 +237,3 @@ async def _main(order: dict[str, Any]) -> None:
         except UnavailableError as error:
             result = error.code
         sys.stdout.write(json.dumps(result))
-
-
-if __name__ == "__main__":
-    from platemark_gateway import telemetry
-
-    telemetry.configure(as_json=True, level="ERROR")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_main(json.loads(sys.argv[1])))

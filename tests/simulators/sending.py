@@ -1,4 +1,4 @@
-"""Processes that send what an outbox holds and can be killed anywhere; forked from one that has imported everything.
+"""Processes that send what an outbox holds and can be killed anywhere.
 
     with sending_processes() as take:
         killed = take(url=…, database=…, secret=…, now=…, die="rpc 3")
@@ -8,13 +8,8 @@ up: `statement N` before the Nth statement, `commit N` before the Nth commit, `r
 node. Between an answer and the next of these nothing happens.
 """
 
-import asyncio
 import contextlib
-import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,42 +17,29 @@ import httpx
 from sqlalchemy import event
 
 from platemark.protocol.accounts import AccountKey
-from platemark_gateway import telemetry
 from platemark_gateway.chain.client import ChainClient, Rpc
 from platemark_gateway.chain.submitter import Policy, Signer, Submitter
 from platemark_gateway.db.session import Database
 from platemark_gateway.models.registry import load_models
 from simulators.clock import ManualClock
-from simulators.counting import TESTS, die
+from simulators.counting import die
+from simulators.forking import Processes
 
 
 @contextlib.contextmanager
 def sending_processes() -> Iterator[Callable[..., bool]]:
     """Give a function that takes one step in a process of its own and returns whether that was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "simulators.sending"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "default"},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
+    processes = Processes("simulators.sending")
 
     def take(**order: Any) -> bool:
-        stdin.write(json.dumps(order) + "\n")
-        stdin.flush()
-        status = int(stdout.readline())
+        status = processes.end(processes.start(order))
         assert status in {0, -signal.SIGKILL}, f"the step failed: {status}"
         return status != 0
 
     try:
         yield take
     finally:
-        stdin.close()
-        stdout.close()
-        process.wait(20)
+        processes.close()
 
 
 # --- the child's side ---------------------------------------------------------------------------------------
@@ -78,7 +60,8 @@ class _Counted(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def _send(order: dict[str, Any]) -> None:
+async def obey(order: dict[str, Any]) -> None:
+    """Take one step."""
     load_models()
     kind, _, number = order["die"].partition(" ")
     left = {kind: int(number)}
@@ -101,19 +84,3 @@ async def _send(order: dict[str, Any]) -> None:
     await Submitter(database, client, order["chain"], signer, clock, Policy(wei_per_day=10**18)).run_once()
     await rpc.close()
     await database.close()
-
-
-def _main() -> None:
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            asyncio.run(_send(json.loads(line)))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    telemetry.configure(as_json=True, level="ERROR")
-    _main()

@@ -6,7 +6,9 @@ Only idempotent calls are repeated: reads, uploads of content-addressed bytes, a
 Source: RFC 9110, RFC 9457 (problem details).
 """
 
+import functools
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,6 +101,12 @@ class ServerProblemError(RefusedError):
         self.details = details
 
 
+@functools.cache
+def _authorities() -> ssl.SSLContext:
+    """Return who is trusted to name servers; reading them takes longer than many a call, so once for all clients."""
+    return httpx.create_ssl_context()
+
+
 class Transport:
     """Calls to one server; a context manager that closes its connections."""
 
@@ -126,6 +134,7 @@ class Transport:
             timeout=httpx.Timeout(self._deadlines.silence_seconds, connect=self._deadlines.connect_seconds),
             headers={"User-Agent": "platemark"},
             trust_env=transport is None,
+            verify=transport is not None or _authorities(),
         )
 
     def __enter__(self) -> Self:

@@ -24,6 +24,12 @@ def test_a_profile_says_its_key_id_and_epoch() -> None:
     assert replace(sample.PROFILE, log_origin=sample.PROFILE.log_origin[:-1] + "12").epoch == 12
 
 
+def test_a_profile_in_another_epoch_differs_by_the_logs_name_alone() -> None:
+    later = sample.PROFILE.in_epoch(12)
+    assert later.log_origin == sample.PROFILE.log_origin[:-1] + "12"
+    assert replace(later, log_origin=sample.PROFILE.log_origin) == sample.PROFILE
+
+
 def test_log_and_release_have_different_keys() -> None:
     with pytest.raises(MalformedError) as caught:
         replace(sample.PROFILE, log_key=sample.PROFILE.release_key)
