@@ -39,16 +39,21 @@ class Disk:
 
 
 def _resized(place: Path, size: int) -> bool:
-    words = ["mount", "-o", f"remount,size={size}", str(place)]
-    return subprocess.run(words, capture_output=True, check=False, timeout=10).returncode == 0
+    return _is_done("mount", "-o", f"remount,size={size}", str(place))
+
+
+def _is_done(*words: str) -> bool:
+    try:
+        return subprocess.run(words, capture_output=True, check=False, timeout=10).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
 def disk_at(place: Path) -> Iterator[Disk | None]:
     """Mount a disk in an empty folder while the block lasts; None where this process may not mount."""
     place.mkdir(parents=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES},mode=0755", "tmpfs", str(place)]
-    if subprocess.run(words, capture_output=True, check=False, timeout=10).returncode != 0:
+    if not _is_done("mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES},mode=0755", "tmpfs", str(place)):
         yield None
         return
     try:
