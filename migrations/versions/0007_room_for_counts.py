@@ -1,14 +1,14 @@
 """Room in the pages of tokens, so that PostgreSQL raises a count in place and leaves the indexes alone.
 
-Revision: 0006, after 0005.
+Revision: 0007, after 0006.
 """
 
 from collections.abc import Sequence
 
 from alembic import op
 
-revision: str = "0006"
-down_revision: str | None = "0005"
+revision: str = "0007"
+down_revision: str | None = "0006"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
