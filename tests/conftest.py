@@ -4,11 +4,10 @@ A machine with only Python runs everything but the tests marked for PostgreSQL, 
 end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
 """
 
-import functools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +16,6 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from kubo_process import ipfs_program
-from platemark.protocol import recovery_kit
-from platemark.sdk import keystore
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -145,12 +142,3 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""
     return "asyncio"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _a_passphrase_is_stretched_once() -> Iterator[None]:
-    """Remember what passphrases come to: all commands run in this process, and each would take half a second again."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((keystore, "_scrypt"), (recovery_kit, "_key")):
-            patch.setattr(module, name, functools.lru_cache(maxsize=1024)(getattr(module, name)))
-        yield
