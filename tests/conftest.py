@@ -5,11 +5,10 @@ libfaketime. The end of a run names each missing part and how to get it; with PL
 run.
 """
 
-import functools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +17,6 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from kubo_process import ipfs_program
-from platemark.protocol import recovery_kit
-from platemark.sdk import keystore
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -153,12 +150,3 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""
     return "asyncio"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _a_passphrase_is_stretched_once() -> Iterator[None]:
-    """Remember what passphrases come to: all commands run in this process, and each would take half a second again."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((keystore, "_scrypt"), (recovery_kit, "_key")):
-            patch.setattr(module, name, functools.lru_cache(maxsize=1024)(getattr(module, name)))
-        yield

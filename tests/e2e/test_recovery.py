@@ -177,6 +177,7 @@ def test_a_lost_machine_comes_back_from_an_old_backup_and_the_shipped_copy(shop:
     again = shop.operate("restore", str(tmp_path / "backup"), answer=1)
     assert (again.count("\n"), "[restore-target]" in again) == (2, True)
     shop.start()
+    wait_for("the copy's entries to be counted", lambda: shop.get("/v1/gateway").json()["state"] == "ready")
     shop.make_print(token)
     after = shop.audited()
     assert (after["released"] - before["released"], after["entries"] - before["entries"]) == (3, 6)

@@ -173,8 +173,8 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, chain: ChainProcess, mo
     data = tmp_path / "gateway"
     with serving(data, chain) as served:
         served.stop()
-    rpc = ["--rpc", chain.url]
-    assert "rpc-unreachable" in failure("serve", data, "--rpc", "http://127.0.0.1:1")
+    rpc = ["--rpc", chain.url, "--port", "0"]
+    assert "rpc-unreachable" in failure("serve", data, "--rpc", "http://127.0.0.1:1", "--port", "0")
     monkeypatch.setenv("PLATEMARK_GATEWAY_PASSPHRASE", "not the passphrase")
     assert "vault-passphrase" in failure("serve", data, *rpc)
     monkeypatch.delenv("PLATEMARK_GATEWAY_PASSPHRASE")
