@@ -90,6 +90,25 @@ def profile_of(vault: FileVault, settings: Settings) -> GatewayProfile:
     )
 
 
+_TABLES: list[bytes] = []
+"""A file of SQLite with every table and no row, once it was made."""
+
+
+async def make_tables(database: Database) -> None:
+    """Make the tables that a database lacks."""
+    load_models()
+    file = Path(database.engine.url.database or "")
+    if database.is_sqlite and _TABLES and not file.exists():  # noqa: ASYNC240 (a test's own file)
+        file.write_bytes(_TABLES[0])  # noqa: ASYNC240 (as above)
+        return
+    is_new = database.is_sqlite and not file.exists()  # noqa: ASYNC240 (as above)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    if is_new:
+        await database.engine.dispose()
+        _TABLES.append(file.read_bytes())  # noqa: ASYNC240 (as above)
+
+
 @contextlib.asynccontextmanager
 async def simulated_gateway(
     folder: Path,
@@ -103,9 +122,7 @@ async def simulated_gateway(
     randomness = SeededRandomness()
     chosen = Settings(data=folder, url=URL, **(settings or {}))
     database = Database(database_url or f"sqlite+aiosqlite:///{folder / 'gateway.sqlite3'}")
-    load_models()
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    await make_tables(database)
     vault_folder = folder / "vault"
     vault = FileVault.create(vault_folder, PASSPHRASE, random_bytes=randomness.token_bytes, scrypt_n=1 << 10)
     chain = SimulatedChain(database, clock, PROJECTIONS)
