@@ -262,7 +262,7 @@ def load(url: str, bodies: list[bytes], *, clients: int, seconds: float, folder:
     listed = folder / f"bodies-{url.rsplit(':', 1)[1]}"
     # wrk asks for one request that it never sends; the same redemption again has the same answer.
     listed.write_bytes(b"\n".join([bodies[0], *bodies]) + b"\n")
-    script = folder / "load.lua"
+    script = listed.with_suffix(".lua")  # of its own: another load may be reading its script right now
     script.write_text(_SCRIPT)
     return subprocess.Popen(
         ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "-s", str(script), url],
