@@ -67,8 +67,10 @@ async def lock_to_count(session: AsyncSession, token_ids: Collection[TokenId]) -
 def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
     columns = (Print.token_id, Print.sequence, Print.print_id)
     return union(
+        # More than the pairs, which the caller sorts out; but a plan that stays good however large the table grows.
         select(*columns).where(
-            bulk.one_pair_of(Print.token_id.expression, Print.sequence.expression, "keys", arrays=arrays)
+            bulk.one_of(Print.token_id.expression, "token_ids", arrays=arrays),
+            bulk.one_of(Print.sequence.expression, "sequences", arrays=arrays),
         ),
         select(*columns).where(bulk.one_of(Print.print_id.expression, "print_ids", arrays=arrays)),
     )
@@ -78,18 +80,20 @@ async def known_prints(
     session: AsyncSession, keys: Collection[tuple[TokenId, int]], print_ids: Collection[bytes]
 ) -> tuple[dict[tuple[TokenId, int], Print], set[bytes]]:
     """Return the prints that exist at these sequences, and which of the print ids some print has."""
-    arrays = bulk.takes_arrays(session)
-    wanted = sorted(set(keys))
-    found = await (await session.connection()).execute(
-        _known(arrays=arrays), {**bulk.pair_values("keys", wanted, arrays=arrays), "print_ids": list(print_ids)}
-    )
+    wanted = set(keys)
+    values = {
+        "token_ids": sorted({token_id for token_id, _ in wanted}),
+        "sequences": sorted({sequence for _, sequence in wanted}),
+        "print_ids": list(print_ids),
+    }
+    found = await (await session.connection()).execute(_known(arrays=bulk.takes_arrays(session)), values)
     narrow = found.all()
-    known = {(row.token_id, row.sequence) for row in narrow}.intersection(wanted)
+    known = wanted.intersection((row.token_id, row.sequence) for row in narrow)
     prints: dict[tuple[TokenId, int], Print] = {}
     if known:
         rows = await session.scalars(select(Print).where(tuple_(Print.token_id, Print.sequence).in_(sorted(known))))
         prints = {(row.token_id, row.sequence): row for row in rows}
-    return prints, {row.print_id for row in narrow}
+    return prints, {row.print_id for row in narrow}.intersection(print_ids)
 
 
 @functools.cache
