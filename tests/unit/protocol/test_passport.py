@@ -7,6 +7,7 @@ import pytest
 import sample_documents as sample
 from golden import golden
 from platemark.errors import MalformedError
+from platemark.protocol import passport
 from platemark.protocol.passport import Form, LoggedEntry, Passport, PassportPartError, Status
 from platemark.protocol.units import DesignId, LicenseId
 
@@ -79,3 +80,10 @@ def test_a_passport_is_at_most_four_mebibytes() -> None:
     with pytest.raises(MalformedError) as caught:
         Passport.parse(b"{" + b" " * (4 << 20) + b"}")
     assert caught.value.code == "too-large"
+
+
+@pytest.mark.parametrize("name", sorted(passport._FIELDS))
+def test_a_passport_without_one_of_its_fields_says_which_is_missing(name: str) -> None:
+    value = {key: part for key, part in sample.PASSPORT.to_json().items() if key != name}
+    with pytest.raises(PassportPartError, match=f"missing field: {name}"):
+        Passport.from_json(value)
