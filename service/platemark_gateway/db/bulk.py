@@ -22,7 +22,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import TableValuedAlias
@@ -68,7 +67,7 @@ async def update_and_insert(
     single = [{_GIVEN + name: row[name] for name in update.names} for row in changes]
     changed = (await connection.execute(update.single, single)).rowcount
     for table, rows in inserts.items():
-        await connection.execute(_insert_single(table), list(rows))
+        await insert_rows(session, table, rows)
     return changed
 
 
@@ -82,26 +81,6 @@ def one_of(found: ColumnElement[Any], name: str, *, arrays: bool) -> ColumnEleme
     if arrays:
         return found == any_(bindparam(name, type_=ARRAY(found.type)))
     return found.in_(bindparam(name, expanding=True))
-
-
-def one_pair_of(
-    first: ColumnElement[Any], second: ColumnElement[Any], name: str, *, arrays: bool
-) -> ColumnElement[bool]:
-    """Return that two columns have one of some pairs of values: the parameters of `pair_values`."""
-    if arrays:
-        given = _unnested({f"{name}_0": first.type, f"{name}_1": second.type}, _GIVEN)
-        return tuple_(first, second).in_(select(*given.c))
-    return tuple_(first, second).in_(bindparam(name, expanding=True))
-
-
-def pair_values(name: str, pairs: Sequence[tuple[Any, Any]], *, arrays: bool) -> dict[str, Any]:
-    """Return the parameters of `one_pair_of`."""
-    if arrays:
-        return {
-            f"{_GIVEN}{name}_0": [first for first, _ in pairs],
-            f"{_GIVEN}{name}_1": [second for _, second in pairs],
-        }
-    return {name: pairs}
 
 
 def _unnested(types: Types, prefix: str) -> TableValuedAlias:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
-from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, func, or_, select, tuple_, union, update
+from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, func, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
@@ -22,25 +22,8 @@ _PRINTS: Final = Print.metadata.tables[Print.__tablename__]
 _ENTRIES: Final = LogEntry.metadata.tables[LogEntry.__tablename__]
 
 
-async def lock_tokens(session: AsyncSession, token_ids: Sequence[TokenId]) -> dict[TokenId, Token]:
-    """Return tokens, locked until the transaction ends, always in the order of their ids (no deadlocks)."""
-    rows = await session.scalars(
-        select(Token)
-        .where(Token.token_id.in_(sorted(set(token_ids))))
-        .order_by(Token.token_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    return {row.token_id: row for row in rows}
-
-
-async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:
-    """Return a token without locking it."""
-    return await session.get(Token, token_id)
-
-
 @functools.cache
-def _lock_to_count(*, arrays: bool) -> Select[Token]:
+def _lock_tokens(*, arrays: bool) -> Select[Token]:
     columns = (
         Token.token_id, Token.gateway, Token.agent, Token.design_id, Token.revision, Token.prints, Token.spares,
         Token.expires_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block, Token.stopped_at,
@@ -56,17 +39,25 @@ def _lock_to_count(*, arrays: bool) -> Select[Token]:
     )
 
 
-async def lock_to_count(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Token]:
-    """Return tokens as `lock_tokens` does, with only the columns that a redemption needs."""
-    statement = _lock_to_count(arrays=bulk.takes_arrays(session))
+async def lock_tokens(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Token]:
+    """Return tokens, locked until the transaction ends, always in the order of their ids (no deadlocks).
+
+    Only with what decides about prints and outcomes: their rows are wide, and a redemption waits for them.
+    """
+    statement = _lock_tokens(arrays=bulk.takes_arrays(session))
     rows = await session.scalars(statement, {"token_ids": sorted(set(token_ids))})
     return {row.token_id: row for row in rows}
+
+
+async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:
+    """Return a token without locking it."""
+    return await session.get(Token, token_id)
 
 
 @functools.cache
 def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
     columns = (Print.token_id, Print.sequence, Print.print_id)
-    return union(
+    return union_all(
         # More than the pairs, which the caller sorts out; but a plan that stays good however large the table grows.
         select(*columns).where(
             bulk.one_of(Print.token_id.expression, "token_ids", arrays=arrays),
@@ -105,7 +96,10 @@ def _revisions(*, arrays: bool) -> Select[Revision]:
     return (
         select(Revision)
         .options(load_only(*columns, raiseload=True))
-        .where(bulk.one_pair_of(Revision.design_id.expression, Revision.revision.expression, "keys", arrays=arrays))
+        .where(
+            bulk.one_of(Revision.design_id.expression, "design_ids", arrays=arrays),
+            bulk.one_of(Revision.revision.expression, "numbers", arrays=arrays),
+        )
         .execution_options(populate_existing=True)
     )
 
@@ -113,9 +107,12 @@ def _revisions(*, arrays: bool) -> Select[Revision]:
 async def revisions(
     session: AsyncSession, keys: Collection[tuple[DesignId, int]]
 ) -> dict[tuple[DesignId, int], Revision]:
-    """Return designs' revisions, as they are now."""
-    arrays = bulk.takes_arrays(session)
-    rows = await session.scalars(_revisions(arrays=arrays), bulk.pair_values("keys", sorted(set(keys)), arrays=arrays))
+    """Return at least these revisions of designs, as they are now."""
+    values = {
+        "design_ids": sorted({design_id for design_id, _ in keys}),
+        "numbers": sorted({number for _, number in keys}),
+    }
+    rows = await session.scalars(_revisions(arrays=bulk.takes_arrays(session)), values)
     return {(row.design_id, row.revision): row for row in rows}
 
 
@@ -137,7 +134,7 @@ class LogState:
 
 
 @functools.cache
-def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | None, UnixSeconds | None]:
+def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | None]:
     anchored = (
         select(func.coalesce(func.max(LogAnchor.size), 0))
         .where(
@@ -159,8 +156,7 @@ def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | No
             LogHead.profile_digest,
             LogHead.merge_delay_seconds,
             LogHead.quarantine,
-            placed,
-            waiting,
+            func.coalesce(placed, waiting),
         )
         .order_by(LogHead.epoch.desc())
         .limit(1)
@@ -171,17 +167,7 @@ async def log_state(session: AsyncSession, gateway: Address, final_block: int) -
     """Return the state of the log that grows; None before it was opened."""
     connection = await session.connection()
     found = (await connection.execute(_log_state(), {"gateway": gateway, "final_block": final_block})).one_or_none()
-    if found is None:
-        return None
-    epoch, origin, profile_digest, merge_delay, quarantine, placed, waiting = found
-    return LogState(
-        epoch=epoch,
-        origin=origin,
-        profile_digest=profile_digest,
-        merge_delay_seconds=merge_delay,
-        quarantine=quarantine,
-        unanchored_since=placed if placed is not None else waiting,
-    )
+    return None if found is None else LogState(*found)
 
 
 class Count(TypedDict):

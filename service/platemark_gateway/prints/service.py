@@ -116,7 +116,7 @@ async def count(
     progress = await tokens.progress_of(session, container)
     log = await repository.log_state(session, container.vault.account, progress.final.number)
     if log is None:
-        raise token_errors.quarantine("the log was not opened yet")
+        raise token_errors.log_closed()
     now = chain_now(container.clock, progress.head.timestamp)
     batch = _Batch(container, log, progress, now)
     await batch.load(session, [order for plate in plates for order in plate])
@@ -195,7 +195,7 @@ class _Batch:
     async def load(self, session: AsyncSession, orders: Sequence[Order]) -> None:
         """Step 4: lock the tokens, then read everything that decides."""
         requests = [order.signed.request for order in orders]
-        self._tokens = await repository.lock_to_count(session, [request.token_id for request in requests])
+        self._tokens = await repository.lock_tokens(session, [request.token_id for request in requests])
         self._released = {token_id: row.released for token_id, row in self._tokens.items()}
         prints, self._print_ids = await repository.known_prints(
             session, [(item.token_id, item.sequence) for item in requests], [item.print_id for item in requests]

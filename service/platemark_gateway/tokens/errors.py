@@ -60,3 +60,8 @@ def quarantine(reason: str) -> UnavailableError:
         code="quarantine",
         retry_after_seconds=60,
     )
+
+
+def log_closed() -> UnavailableError:
+    """Return: the print log was never opened."""
+    return quarantine("the log was not opened yet")

@@ -233,20 +233,14 @@ def prints_left(row: Token) -> int:
 # --- the log, as far as tokens and prints need it ---------------------------------------------------------
 
 
-async def log_head(session: AsyncSession) -> LogHead:
-    """Return the log's head, in quarantine or not; errors UnavailableError `quarantine` before the log was opened."""
-    head = await repository.log_head(session)
-    if head is None:
-        raise errors.quarantine("the log was not opened yet")
-    return head
-
-
 async def open_log(session: AsyncSession) -> LogHead:
     """Return the head of the log that grows.
 
     Errors: UnavailableError `quarantine` while nothing may be released, or before the log was opened.
     """
-    head = await log_head(session)
+    head = await repository.log_head(session)
+    if head is None:
+        raise errors.log_closed()
     if head.quarantine is not None:
         raise errors.quarantine(head.quarantine)
     return head
