@@ -32,11 +32,9 @@ from platemark_gateway.chain.submitter import Outbox, Policy, Signer, Submitter
 from platemark_gateway.chain.transactions import Fees, sign_transaction, transaction_hash
 from platemark_gateway.clock import Clock
 from platemark_gateway.db.session import Database
-from platemark_gateway.models.base import Base
-from platemark_gateway.models.registry import load_models
 from platemark_gateway.ports import ChainEvent, ChainProgress, Contract, Deployment
 from simulators.clock import SeededRandomness
-from simulators.databases import database_of
+from simulators.databases import database_of, make_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,10 +97,8 @@ async def connected(url: str, wire: Wire | None = None) -> AsyncIterator[ChainCl
 
 @asynccontextmanager
 async def fresh_database(folder: Path, kind: str = "sqlite") -> AsyncIterator[Database]:
-    load_models()
     database = Database(await database_of(kind, folder))
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    await make_tables(database)
     try:
         yield database
     finally:

@@ -215,6 +215,17 @@ class Stack:
             self.chain.stop()
 
 
+def licensed_cube(folder: Path, designer: Person, centre: Person) -> str:
+    """Let a designer register a cube and give a centre 30 of a licence's 40 prints; return the licence."""
+    path = folder / "cube.stl"
+    path.write_bytes(cube_stl())
+    design = str(designer.run("design", "register", str(path), "--title", "Cube")["designId"])
+    licence = str(designer.run("license", "offer", design, "--cap", "40")["licenseId"])
+    holder = str(centre.run("keys", "list")["keys"][0]["address"])
+    designer.run("license", "mint", licence, "--to", holder, "--prints", "30")
+    return licence
+
+
 def fund(rpc: str, address: str) -> None:
     """Give an account coins, on the embedded chain or on anvil."""
     try:

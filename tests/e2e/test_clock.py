@@ -9,12 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 from conftest import faketime_library
 from platemark.cli.demo.processes import gateway_program
-from stack import PASSPHRASE, Chain, Person, Stack, cube_stl, wait_for
+from stack import PASSPHRASE, Chain, Person, Stack, get, licensed_cube, wait_for
 
 pytestmark = pytest.mark.faketime
 A_DAY = 86_400
@@ -37,7 +36,7 @@ class Shop:
 
     def parts(self) -> dict[str, str]:
         """Return how each part of the gateway is."""
-        found: dict[str, str] = httpx.get(self.stack.url + "/readyz", timeout=30, trust_env=False).json()["parts"]
+        found: dict[str, str] = get(self.stack.url + "/readyz").json()["parts"]
         return found
 
     def make_print(self) -> None:
@@ -98,12 +97,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     try:
         stack.start_gateway()
         designer, centre = stack.person("designer"), stack.person("centre", coins=True)
-        path = tmp_path / "cube.stl"
-        path.write_bytes(cube_stl())
-        design = str(designer.run("design", "register", str(path), "--title", "Cube")["designId"])
-        licence = str(designer.run("license", "offer", design, "--cap", "40")["licenseId"])
-        holder = str(centre.run("keys", "list")["keys"][0]["address"])
-        designer.run("license", "mint", licence, "--to", holder, "--prints", "30")
+        licence = licensed_cube(tmp_path, designer, centre)
         token = centre.run("token", "request", licence, "--prints", "4", "--expires", "+1d")
         yield Shop(stack, centre, str(token["tokenId"]), offset)
     finally:

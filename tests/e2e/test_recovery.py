@@ -25,7 +25,7 @@ from platemark.sdk.chain import ChainClient
 from platemark_gateway.chain.contracts import AbiCalls
 from platemark_gateway.chain.transactions import Fees, sign_transaction, transaction_hash
 from platemark_gateway.ports import Contract
-from stack import PASSPHRASE, Chain, Ended, Person, Stack, command, cube_stl, get, wait_for
+from stack import PASSPHRASE, Chain, Ended, Person, Stack, command, get, licensed_cube, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -151,12 +151,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         stack.start_gateway(SHIP_TO=str(copy), SHIP_SECONDS="0.2")
         designer, centre = stack.person("designer"), stack.person("centre", coins=True)
-        path = folder / "cube.stl"
-        path.write_bytes(cube_stl())
-        design = str(designer.run("design", "register", str(path), "--title", "Cube")["designId"])
-        licence = str(designer.run("license", "offer", design, "--cap", "40")["licenseId"])
-        holder = str(centre.run("keys", "list")["keys"][0]["address"])
-        designer.run("license", "mint", licence, "--to", holder, "--prints", "30")
+        licence = licensed_cube(folder, designer, centre)
         kit = next(designer.home.rglob("recovery.kit"))
         yield Shop(stack, designer, centre, licence, kit, copy)
     finally:

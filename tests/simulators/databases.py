@@ -15,11 +15,17 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from platemark_gateway.db.session import Database
+from platemark_gateway.models.base import Base
+from platemark_gateway.models.registry import load_models
+
 DATABASES: Final = [
     pytest.param("sqlite", id="sqlite"),
     pytest.param("postgresql", id="postgresql", marks=pytest.mark.postgresql),
 ]
 _made: set[str] = set()
+_tables: list[bytes] = []
+"""A file of SQLite with every table and no row, once it was made."""
 
 
 async def database_of(kind: str, folder: Path) -> str:
@@ -39,6 +45,21 @@ async def database_of(kind: str, folder: Path) -> str:
     else:
         await _execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     return url
+
+
+async def make_tables(database: Database) -> None:
+    """Make every table that a database lacks."""
+    load_models()
+    file = Path(database.engine.url.database or "")
+    is_new_file = database.is_sqlite and not file.exists()  # noqa: ASYNC240 (a test's own file)
+    if is_new_file and _tables:
+        file.write_bytes(_tables[0])  # noqa: ASYNC240 (as above)
+        return
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    if is_new_file:
+        await database.engine.dispose()
+        _tables.append(file.read_bytes())  # noqa: ASYNC240 (as above)
 
 
 async def _execute(url: str, *statements: str) -> None:

@@ -25,8 +25,6 @@ from platemark_gateway.container import Container
 from platemark_gateway.db.session import Database
 from platemark_gateway.main import create_app
 from platemark_gateway.metrics import Metrics
-from platemark_gateway.models.base import Base
-from platemark_gateway.models.registry import load_models
 from platemark_gateway.ports import BlockNode, GatewayState, KeyKind
 from platemark_gateway.settings import Settings
 from platemark_gateway.vault.files import FileVault
@@ -35,6 +33,7 @@ from platemark_gateway.worker.projections import PROJECTIONS
 from simulators.blocks import MemoryBlocks
 from simulators.chain import DEPLOYMENT, SimulatedCalls, SimulatedChain
 from simulators.clock import ManualClock, SeededRandomness
+from simulators.databases import make_tables
 
 PASSPHRASE = "a passphrase for tests"
 URL = "http://gateway.test"
@@ -88,25 +87,6 @@ def profile_of(vault: FileVault, settings: Settings) -> GatewayProfile:
         log_origin=f"{DEPLOYMENT.chain_id}/{address_text(DEPLOYMENT.ledger)}/{address_text(vault.account)}/1",
         merge_delay_seconds=settings.merge_delay_seconds,
     )
-
-
-_TABLES: list[bytes] = []
-"""A file of SQLite with every table and no row, once it was made."""
-
-
-async def make_tables(database: Database) -> None:
-    """Make the tables that a database lacks."""
-    load_models()
-    file = Path(database.engine.url.database or "")
-    if database.is_sqlite and _TABLES and not file.exists():  # noqa: ASYNC240 (a test's own file)
-        file.write_bytes(_TABLES[0])  # noqa: ASYNC240 (as above)
-        return
-    is_new = database.is_sqlite and not file.exists()  # noqa: ASYNC240 (as above)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    if is_new:
-        await database.engine.dispose()
-        _TABLES.append(file.read_bytes())  # noqa: ASYNC240 (as above)
 
 
 @contextlib.asynccontextmanager

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from platemark_gateway.db.session import Database
-from platemark_gateway.models.base import Base
-from platemark_gateway.models.registry import load_models
-from simulators.databases import DATABASES, database_of
+from simulators.databases import DATABASES, database_of, make_tables
 
 
 @pytest.fixture(params=DATABASES)
@@ -22,7 +20,5 @@ async def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Asyn
 @pytest.fixture
 async def database(empty_database: Database) -> Database:
     """A database with every table."""
-    load_models()
-    async with empty_database.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+    await make_tables(empty_database)
     return empty_database
