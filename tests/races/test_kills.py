@@ -69,7 +69,7 @@ async def test_a_kill_before_any_statement_leaves_nothing_half_done(agent: Agent
     while (answer := await redeem_in_a_process_that_dies(agent, f"statement {died + 1}")) is None:
         assert await counted(gateway) == 0
         died += 1
-    assert died >= 8, "a redemption has at least its reads, its count, its print and its entry"
+    assert died >= 5, "a redemption reads, locks, and writes at least"
     assert (await agent.redeem(1))["release"] == answer["release"]
     assert await counted(gateway) == 1
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Insert,
     Select,
@@ -26,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
+
+from platemark_gateway.db.arrays import ArrayType
 
 _GIVEN: Final = "given_"
 Types = Mapping[str, TypeEngine[Any]]
@@ -79,12 +80,12 @@ def takes_arrays(session: AsyncSession) -> bool:
 def one_of(found: ColumnElement[Any], name: str, *, arrays: bool) -> ColumnElement[bool]:
     """Return that a column has one of the values of the parameter `name`, a list."""
     if arrays:
-        return found == any_(bindparam(name, type_=ARRAY(found.type)))
+        return found == any_(bindparam(name, type_=ArrayType(found.type)))
     return found.in_(bindparam(name, expanding=True))
 
 
 def _unnested(types: Types, prefix: str) -> TableValuedAlias:
-    arrays = [bindparam(prefix + name, type_=ARRAY(kind)) for name, kind in types.items()]
+    arrays = [bindparam(prefix + name, type_=ArrayType(kind)) for name, kind in types.items()]
     columns = [column(name, kind) for name, kind in types.items()]
     return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
 

@@ -1,14 +1,21 @@
 """Engines for SQLite and PostgreSQL, set up so that a commit is durable and a wait has an end."""
 
+import math
+import time
 from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_SECONDS: Final = 10
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 LOCK_TIMEOUT_SECONDS: Final = 10
+PING_AFTER_SECONDS: Final = 1.0
+"""A pooled connection that was idle for so long is tried before it is used."""
+_USED: Final = "used_at"
 READ_ONLY: Final = "platemark_read_only"
 """Execution option of engines whose transactions only read."""
 
@@ -53,12 +60,11 @@ def _sqlite(url: str) -> AsyncEngine:
 
 
 def _postgresql(url: str, pool_size: int) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": 5,
             "options": (
@@ -67,3 +73,19 @@ def _postgresql(url: str, pool_size: int) -> AsyncEngine:
             ),
         },
     )
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_USED] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def ping(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # One that just worked is not asked: after a failure the pool gives up all that are older than it anyway.
+        if time.monotonic() - record.info.get(_USED, math.inf) < PING_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool makes another connection
+
+    return engine

@@ -3,9 +3,9 @@
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
-from sqlalchemy import BigInteger, CompoundSelect, Select, bindparam, func, or_, select, tuple_, union_all, update
+from sqlalchemy import BigInteger, CompoundSelect, Select, and_, bindparam, func, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
@@ -54,6 +54,22 @@ async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:
     return await session.get(Token, token_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The sequences and print ids of a batch of redemptions."""
+
+    keys: frozenset[tuple[TokenId, int]]
+    print_ids: frozenset[bytes]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what `_known` takes."""
+        return {
+            "token_ids": sorted({token_id for token_id, _ in self.keys}),
+            "sequences": sorted({sequence for _, sequence in self.keys}),
+            "print_ids": list(self.print_ids),
+        }
+
+
 @functools.cache
 def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
     columns = (Print.token_id, Print.sequence, Print.print_id)
@@ -67,53 +83,16 @@ def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
     )
 
 
-async def known_prints(
-    session: AsyncSession, keys: Collection[tuple[TokenId, int]], print_ids: Collection[bytes]
-) -> tuple[dict[tuple[TokenId, int], Print], set[bytes]]:
-    """Return the prints that exist at these sequences, and which of the print ids some print has."""
-    wanted = set(keys)
-    values = {
-        "token_ids": sorted({token_id for token_id, _ in wanted}),
-        "sequences": sorted({sequence for _, sequence in wanted}),
-        "print_ids": list(print_ids),
-    }
-    found = await (await session.connection()).execute(_known(arrays=bulk.takes_arrays(session)), values)
-    narrow = found.all()
-    known = wanted.intersection((row.token_id, row.sequence) for row in narrow)
+async def known_prints(session: AsyncSession, asked: Asked) -> tuple[dict[tuple[TokenId, int], Print], set[bytes]]:
+    """Return the prints that exist at the sequences that are asked for, and which of the print ids some print has."""
+    connection = await session.connection()
+    found = (await connection.execute(_known(arrays=bulk.takes_arrays(session)), asked.parameters())).all()
+    known = asked.keys.intersection((row.token_id, row.sequence) for row in found)
     prints: dict[tuple[TokenId, int], Print] = {}
     if known:
         rows = await session.scalars(select(Print).where(tuple_(Print.token_id, Print.sequence).in_(sorted(known))))
         prints = {(row.token_id, row.sequence): row for row in rows}
-    return prints, {row.print_id for row in narrow}.intersection(print_ids)
-
-
-@functools.cache
-def _revisions(*, arrays: bool) -> Select[Revision]:
-    columns = (
-        Revision.design_id, Revision.revision, Revision.wrapped_package, Revision.key_commitment,
-        Revision.manifest_digest, Revision.recalled_block, Revision.recall_signed_at,
-    )  # fmt: skip
-    return (
-        select(Revision)
-        .options(load_only(*columns, raiseload=True))
-        .where(
-            bulk.one_of(Revision.design_id.expression, "design_ids", arrays=arrays),
-            bulk.one_of(Revision.revision.expression, "numbers", arrays=arrays),
-        )
-        .execution_options(populate_existing=True)
-    )
-
-
-async def revisions(
-    session: AsyncSession, keys: Collection[tuple[DesignId, int]]
-) -> dict[tuple[DesignId, int], Revision]:
-    """Return at least these revisions of designs, as they are now."""
-    values = {
-        "design_ids": sorted({design_id for design_id, _ in keys}),
-        "numbers": sorted({number for _, number in keys}),
-    }
-    rows = await session.scalars(_revisions(arrays=bulk.takes_arrays(session)), values)
-    return {(row.design_id, row.revision): row for row in rows}
+    return prints, {row.print_id for row in found} & asked.print_ids
 
 
 async def origins(session: AsyncSession) -> dict[int, str]:
@@ -133,8 +112,35 @@ class LogState:
     unanchored_since: UnixSeconds | None
 
 
+class Deposited(NamedTuple):
+    """What of a revision decides about releases of its key."""
+
+    design_id: DesignId
+    revision: int
+    wrapped_package: bytes | None
+    key_commitment: Digest32 | None
+    manifest_digest: Digest32
+    recalled_block: int | None
+    recall_signed_at: UnixSeconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What decides about all of a batch.
+
+    `log` is None before the log was opened. `is_known`: a sequence or a print id of the batch was used already.
+    """
+
+    log: LogState | None
+    is_known: bool
+    revisions: Mapping[tuple[DesignId, int], Deposited]
+
+
+_LOG_FIELDS: Final = len(LogState.__slots__)
+
+
 @functools.cache
-def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | None]:
+def _situation(*, arrays: bool) -> Select[Any]:
     anchored = (
         select(func.coalesce(func.max(LogAnchor.size), 0))
         .where(
@@ -149,6 +155,13 @@ def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | No
     waiting = (
         select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id).limit(1).scalar_subquery()
     )
+    newest = select(func.max(LogHead.epoch)).scalar_subquery()
+    # Counted rather than tested for one: whoever plans for the first of many rows reads a large table from its start.
+    known = select(func.count()).select_from(_known(arrays=arrays).subquery()).scalar_subquery()
+    wanted = and_(
+        bulk.one_of(Revision.design_id.expression, "design_ids", arrays=arrays),
+        bulk.one_of(Revision.revision.expression, "numbers", arrays=arrays),
+    )
     return (
         select(
             LogHead.epoch,
@@ -157,17 +170,42 @@ def _log_state() -> Select[int, str, Digest32, int, str | None, UnixSeconds | No
             LogHead.merge_delay_seconds,
             LogHead.quarantine,
             func.coalesce(placed, waiting),
+            known,
+            *(getattr(Revision, name) for name in Deposited._fields),
         )
-        .order_by(LogHead.epoch.desc())
-        .limit(1)
+        .select_from(LogHead)
+        .outerjoin(Revision, wanted)
+        .where(LogHead.epoch == newest)
     )
 
 
-async def log_state(session: AsyncSession, gateway: Address, final_block: int) -> LogState | None:
-    """Return the state of the log that grows; None before it was opened."""
+async def situation(
+    session: AsyncSession,
+    gateway: Address,
+    final_block: int,
+    revisions: Collection[tuple[DesignId, int]],
+    asked: Asked,
+) -> Situation:
+    """Return the state of the log that grows, at least these revisions as they are now, and whether prints are known.
+
+    One statement, for which every redemption waits.
+    """
+    values = asked.parameters() | {
+        "gateway": gateway,
+        "final_block": final_block,
+        "design_ids": sorted({design_id for design_id, _ in revisions}),
+        "numbers": sorted({number for _, number in revisions}),
+    }
     connection = await session.connection()
-    found = (await connection.execute(_log_state(), {"gateway": gateway, "final_block": final_block})).one_or_none()
-    return None if found is None else LogState(*found)
+    rows = (await connection.execute(_situation(arrays=bulk.takes_arrays(session)), values)).all()
+    if not rows:
+        return Situation(None, is_known=False, revisions={})
+    found = [Deposited(*row[_LOG_FIELDS + 1 :]) for row in rows if row.design_id is not None]
+    return Situation(
+        LogState(*rows[0][:_LOG_FIELDS]),
+        is_known=bool(rows[0][_LOG_FIELDS]),
+        revisions={(each.design_id, each.revision): each for each in found},
+    )
 
 
 class Count(TypedDict):

@@ -1,7 +1,7 @@
 """Redemption and outcomes: where prints are counted. The numbers are those of docs/flows/redemption.md."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -28,7 +28,6 @@ from platemark_gateway.audit import journal
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
 from platemark_gateway.errors import VaultError, not_final
-from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogHead
 from platemark_gateway.models.token import Token
@@ -114,12 +113,7 @@ async def count(
     Errors: UnavailableError `quarantine` before the log was opened, `index-empty`: for the whole batch.
     """
     progress = await tokens.progress_of(session, container)
-    log = await repository.log_state(session, container.vault.account, progress.final.number)
-    if log is None:
-        raise token_errors.log_closed()
-    now = chain_now(container.clock, progress.head.timestamp)
-    batch = _Batch(container, log, progress, now)
-    await batch.load(session, [order for plate in plates for order in plate])
+    batch = await _Batch.load(session, container, progress, [order for plate in plates for order in plate])
     decided = [batch.decide(plate) for plate in plates]
     await batch.write(session)
     return decided
@@ -173,40 +167,60 @@ class _Batch:
         container: Container,
         log: repository.LogState,
         progress: ChainProgress,
-        now: UnixSeconds,
+        locked: Mapping[TokenId, Token],
+        revisions: Mapping[tuple[DesignId, int], repository.Deposited],
     ) -> None:
         """Take what decides for all."""
         self._container = container
-        self._closed = _why_closed(log, now)
         self._log = log
         self._progress = progress
-        self._now = now
-        self._tokens: dict[TokenId, Token] = {}
+        self._now = chain_now(container.clock, progress.head.timestamp)
+        self._closed = _why_closed(log, self._now)
+        self._tokens = locked
+        self._released = {token_id: row.released for token_id, row in locked.items()}
+        self._revisions = revisions
         self._origins = {log.epoch: log.origin}
         self._prints: dict[tuple[TokenId, int], _Known] = {}
         self._print_ids: set[bytes] = set()
-        self._revisions: dict[tuple[DesignId, int], Revision] = {}
         self._profiles: dict[Digest32, GatewayProfile] = {}
-        self._released: dict[TokenId, int] = {}
         self._new_prints: list[dict[str, Any]] = []
         self._new_entries: list[dict[str, Any]] = []
         self._acts: list[dict[str, Any]] = []
 
-    async def load(self, session: AsyncSession, orders: Sequence[Order]) -> None:
-        """Step 4: lock the tokens, then read everything that decides."""
+    @classmethod
+    async def load(
+        cls, session: AsyncSession, container: Container, progress: ChainProgress, orders: Sequence[Order]
+    ) -> Self:
+        """Step 4: lock the tokens, then read everything that decides.
+
+        Errors: UnavailableError `quarantine` before the log was opened.
+        """
         requests = [order.signed.request for order in orders]
-        self._tokens = await repository.lock_tokens(session, [request.token_id for request in requests])
-        self._released = {token_id: row.released for token_id, row in self._tokens.items()}
-        prints, self._print_ids = await repository.known_prints(
-            session, [(item.token_id, item.sequence) for item in requests], [item.print_id for item in requests]
+        locked = await repository.lock_tokens(session, [request.token_id for request in requests])
+        asked = repository.Asked(
+            frozenset((item.token_id, item.sequence) for item in requests),
+            frozenset(item.print_id for item in requests),
         )
+        keys = {(row.design_id, row.revision) for row in locked.values()}
+        found = await repository.situation(session, container.vault.account, progress.final.number, keys, asked)
+        if found.log is None:
+            raise token_errors.log_closed()
+        batch = cls(container, found.log, progress, locked, found.revisions)
+        await batch._load_profile(session, found.log.profile_digest)
+        if found.is_known:
+            await batch._load_known(session, asked)
+        return batch
+
+    async def _load_profile(self, session: AsyncSession, digest: Digest32) -> None:
+        self._profiles[digest] = await profiles.profile_of(session, self._container, digest)
+
+    async def _load_known(self, session: AsyncSession, asked: repository.Asked) -> None:
+        prints, self._print_ids = await repository.known_prints(session, asked)
         self._prints = {key: _Known.of(row) for key, row in prints.items()}
-        keys = {(row.design_id, row.revision) for row in self._tokens.values()}
-        self._revisions = await repository.revisions(session, keys) if keys else {}
         if any(row.epoch not in self._origins for row in prints.values()):
             self._origins = await repository.origins(session)
-        for digest in {self._log.profile_digest, *(row.profile_digest for row in prints.values())}:
-            self._profiles[digest] = await profiles.profile_of(session, self._container, digest)
+        for digest in {row.profile_digest for row in prints.values()}:
+            await self._load_profile(session, digest)
 
     def decide(self, plate: Sequence[Order]) -> list[Counted] | PlatemarkError:
         """Step 5: the rule of release, for all of a plate or for nothing of it."""
@@ -275,7 +289,7 @@ class _Batch:
             raise errors.recipient_mismatch()
         return claims
 
-    def _deposited(self, claims: PrintToken) -> Revision:
+    def _deposited(self, claims: PrintToken) -> repository.Deposited:
         revision = self._revisions.get((claims.design_id, claims.revision))
         if revision is None or revision.wrapped_package is None or revision.key_commitment is None:
             raise errors.key_not_deposited()
@@ -285,7 +299,7 @@ class _Batch:
             raise token_errors.revision_recalled()
         return revision
 
-    def _add(self, row: Token, claims: PrintToken, revision: Revision, order: Order) -> Counted:
+    def _add(self, row: Token, claims: PrintToken, revision: repository.Deposited, order: Order) -> Counted:
         """Step 6: note the print and its log entry, for `write`."""
         request = order.signed.request
         entry = RedeemedEntry(

@@ -1,5 +1,6 @@
 """Spends a token of the caller's network address before a request is served. Pure ASGI."""
 
+import functools
 import ipaddress
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
@@ -65,6 +66,11 @@ def _address(scope: Scope, trusted_proxies: Collection[str]) -> ipaddress.IPv4Ad
         forwarded = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), b"")
         # The last entry is the one that our own proxy wrote; earlier ones are the caller's claims.
         address = forwarded.decode("latin-1").rpartition(",")[2].strip() or address
+    return _parsed(address)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -5,10 +5,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from platemark_gateway.db import locks
+from platemark_gateway.db import engine, locks
 from platemark_gateway.db.engine import create_engine
 from platemark_gateway.db.session import Database, ReadSession, WriteSession
 from platemark_gateway.errors import UnavailableError
+from simulators.databases import database_of
 
 pytestmark = pytest.mark.anyio
 
@@ -139,3 +140,46 @@ async def test_a_lock_that_is_held_is_not_taken(empty_database: Database) -> Non
         assert await locks.try_take(first, "one") is True
         assert await locks.try_take(second, "one") is False
         assert await locks.try_take(second, "two") is True
+
+
+async def _end_connections(url: str) -> None:
+    other = create_engine(url)
+    async with other.connect() as connection:
+        ended = await connection.scalars(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+        assert any(ended.all())
+    await other.dispose()
+
+
+@pytest.mark.postgresql
+async def test_a_connection_that_was_idle_is_tried_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await database_of("postgresql", tmp_path)
+    database = Database(url)
+    await make_table(database)
+    await _end_connections(url)
+    monkeypatch.setattr(engine, "PING_AFTER_SECONDS", 0)
+    assert await value(database) == 0
+    await database.close()
+
+
+@pytest.mark.postgresql
+async def test_a_connection_that_just_worked_and_is_gone_costs_one_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await database_of("postgresql", tmp_path)
+    database = Database(url)
+    await make_table(database)
+    await asyncio.gather(*(value(database) for _ in range(4)))
+    await _end_connections(url)
+    monkeypatch.setattr(engine, "PING_AFTER_SECONDS", 600)
+    with pytest.raises(UnavailableError) as caught:
+        await value(database)
+    assert caught.value.code == "database-unreachable"
+    assert await asyncio.gather(*(value(database) for _ in range(4))) == [0] * 4
+    await database.close()
