@@ -30,7 +30,7 @@ from platemark.cli.main import run
 
 PASSPHRASE: Final = "twelve or more characters"
 COINS: Final = 10**20
-SETTINGS: Final = {"ANCHOR_SECONDS": "1", "SETTLE_SECONDS": "1", "POLL_SECONDS": "0.1", "LOG_LEVEL": "WARNING"}
+SETTINGS: Final = {"ANCHOR_SECONDS": "1", "SETTLE_SECONDS": "1", "POLL_SECONDS": "0.25", "LOG_LEVEL": "WARNING"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """What the commands `serve`, `worker`, `deploy`, `migrate` and `doctor` do; heavy imports happen inside."""
 
 import asyncio
+import gc
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,9 +53,7 @@ def serve(
         ipfs_replica_api=ipfs_replica_api,
         worker=worker,
     )
-    from platemark_gateway import serving
-
-    serving.serve(settings)
+    _serving().serve(settings)
 
 
 def worker(
@@ -75,9 +75,7 @@ def worker(
         ipfs_api=ipfs_api,
         ipfs_replica_api=ipfs_replica_api,
     )
-    from platemark_gateway import serving
-
-    serving.work(settings)
+    _serving().work(settings)
 
 
 def deploy(
@@ -100,18 +98,14 @@ def deploy(
     left as it is. The account needs coins when something must be sent; its address is printed first.
     """
     settings = settings_of(data=data, rpc_url=rpc, passphrase_file=passphrase_file)
-    from platemark_gateway import serving
-
-    record = asyncio.run(serving.deploy_contracts(settings, deployments=deployments, own_deployer=own_deployer))
+    record = asyncio.run(_serving().deploy_contracts(settings, deployments=deployments, own_deployer=own_deployer))
     sys.stdout.write(json.dumps(record, indent=1) + "\n")
 
 
 def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Bring the database to the newest revision."""
     settings = settings_of(data=data, database_url=database_url)
-    from platemark_gateway import serving
-
-    asyncio.run(serving.migrate(settings))
+    asyncio.run(_serving().migrate(settings))
 
 
 def doctor(
@@ -164,6 +158,16 @@ def support_bundle(
     content = asyncio.run(support.bundle(settings))
     write_atomically(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     sys.stderr.write(f"{out} can be read and sent: it holds no secret, but names of hosts\n")
+
+
+def _serving() -> ModuleType:
+    """Import what serves. The garbage collector waits: modules make much, none of it garbage."""
+    gc.disable()
+    try:
+        from platemark_gateway import serving
+    finally:
+        gc.enable()
+    return serving
 
 
 def settings_of(**given: Any) -> "Settings":

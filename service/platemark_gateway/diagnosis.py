@@ -13,8 +13,6 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -147,12 +145,12 @@ async def _database(settings: Settings, clock: Clock) -> Sequence[Finding]:
     try:
         async with database.read() as session:
             connection = await session.connection()
-            revision = await connection.run_sync(lambda raw: MigrationContext.configure(raw).get_current_revision())
+            revision = await connection.run_sync(migrations.current)
             skew = 0 if database.is_sqlite else await _skew(session, clock)
     finally:
         await database.close()
     found = []
-    newest = ScriptDirectory(str(migrations.folder())).get_current_head()
+    newest = migrations.newest()
     if revision == newest:
         found.append(Finding("database", f"is at the newest revision, {revision}"))
     else:

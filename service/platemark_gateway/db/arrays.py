@@ -1,6 +1,7 @@
 """Arrays as PostgreSQL reads them in binary: a column of many rows is one value, packed at once.
 
-psycopg would ask of each element how it is written; here a column has one type, so that is known beforehand.
+psycopg would ask of each element how it is written; here a column has one type, so that is known beforehand. It is
+imported where there is PostgreSQL only.
 
 Source: PostgreSQL, `array_recv` and the `recv` functions of the elements' types.
 """
@@ -11,9 +12,6 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
-import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 from sqlalchemy import ARRAY, JSON, BigInteger, LargeBinary, String
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -52,17 +50,19 @@ class PackedArray(bytes):
     __slots__ = ()
 
 
-class _PackedArrayDumper(Dumper):
-    """Sends a packed array as it is; the statement says of which type it is."""
+def register() -> None:
+    """Let psycopg send packed arrays as they are; the statements say of which type each is."""
+    import psycopg
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
 
-    format = Format.BINARY
+    class PackedArrayDumper(Dumper):
+        format = Format.BINARY
 
-    def dump(self, obj: PackedArray) -> bytes:
-        """Return the bytes."""
-        return obj
+        def dump(self, obj: PackedArray) -> bytes:
+            return obj
 
-
-psycopg.adapters.register_dumper(PackedArray, _PackedArrayDumper)
+    psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
 
 
 class ArrayType(TypeDecorator[Any]):

@@ -10,6 +10,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from platemark_gateway.db import arrays
+
 BUSY_TIMEOUT_SECONDS: Final = 10
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 LOCK_TIMEOUT_SECONDS: Final = 10
@@ -60,6 +62,7 @@ def _sqlite(url: str) -> AsyncEngine:
 
 
 def _postgresql(url: str, pool_size: int) -> AsyncEngine:
+    arrays.register()
     engine = create_async_engine(
         url,
         pool_size=pool_size,

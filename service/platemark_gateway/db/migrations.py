@@ -1,17 +1,19 @@
 """Brings a database to the newest revision; several processes may try at once, one does it."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, TypeDecorator, text
+from sqlalchemy import Connection, TypeDecorator, inspect, text
 
 from platemark.errors import LocalError
 from platemark_gateway.db.locks import key_of
 from platemark_gateway.db.session import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _LOCK: Final = "migrations"
+_VERSIONS: Final = "alembic_version"
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parents[1] / "migrations")
 """In a wheel the revisions lie inside the package; in the repository beside the distributions."""
@@ -25,8 +27,15 @@ def folder() -> Path:
     raise LocalError("the database's migrations are not installed", code="migrations-missing")
 
 
-def config(connection: Connection | None = None) -> Config:
+def newest() -> str:
+    """Return the newest revision; files are named after theirs, which are numbered."""
+    return max(path.name.partition("_")[0] for path in (folder() / "versions").glob("[0-9]*_*.py"))
+
+
+def config(connection: Connection | None = None) -> "Config":
     """Return Alembic's configuration, with the connection to work on."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(folder()).replace("%", "%%"))
     made.attributes["connection"] = connection
@@ -35,8 +44,23 @@ def config(connection: Connection | None = None) -> Config:
 
 async def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the database to a revision, in one transaction."""
-    async with database.engine.begin() as connection:
-        await connection.run_sync(lambda raw: command.upgrade(config(raw), revision))
+    async with database.engine.connect() as connection:
+        found = await connection.run_sync(current)
+    if found == (newest() if revision == "head" else revision):
+        return
+    # A gateway starts far more often than it is migrated, and Alembic takes longer to import than to find nothing.
+    from alembic import command
+
+    async with database.engine.begin() as writing:
+        await writing.run_sync(lambda raw: command.upgrade(config(raw), revision))
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of a database; None for one without tables."""
+    if not inspect(connection).has_table(_VERSIONS):
+        return None
+    found = connection.scalar(text(f"SELECT version_num FROM {_VERSIONS}"))  # noqa: S608 (a name of our own)
+    return None if found is None else str(found)
 
 
 def take_lock(connection: Connection) -> None:
@@ -56,4 +80,4 @@ def rendered(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 
 def included(_object: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:
     """Tell Alembic to compare our own tables only."""
-    return not (kind == "table" and name == "alembic_version")
+    return not (kind == "table" and name == _VERSIONS)
