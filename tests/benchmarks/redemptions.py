@@ -109,7 +109,26 @@ _TABLES: Final = (
     ),
     "ANALYZE",
 )
+_GROWING: Final = "'prints', 'log_entries', 'audit_entries', 'bench_prints', 'bench_entries'"
 _FILL: Final = (
+    # Constraints first, since they own indexes; no key of another table is looked up for each row.
+    f"""
+    SET session_replication_role = replica;
+    CREATE TEMPORARY TABLE set_aside (restore text);
+    DO $$ DECLARE each record; BEGIN
+      FOR each IN SELECT conrelid::regclass AS place, conname, pg_get_constraintdef(oid) AS made FROM pg_constraint
+        WHERE contype = 'u' AND conrelid::regclass::text IN ({_GROWING}) LOOP
+        INSERT INTO set_aside
+          VALUES (format('ALTER TABLE %s ADD CONSTRAINT %I %s', each.place, each.conname, each.made));
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', each.place, each.conname);
+      END LOOP;
+      FOR each IN SELECT indexrelid::regclass AS place, pg_get_indexdef(indexrelid) AS made FROM pg_index
+        WHERE NOT indisprimary AND indrelid::regclass::text IN ({_GROWING}) LOOP
+        INSERT INTO set_aside VALUES (each.made);
+        EXECUTE format('DROP INDEX %s', each.place);
+      END LOOP;
+    END $$
+    """,  # noqa: S608 (names of our own tables)
     # Tokens of the past, numbered after those that are there; each has `each` prints, the last one fewer.
     """
     CREATE TEMPORARY TABLE past ON COMMIT PRESERVE ROWS AS
@@ -153,10 +172,11 @@ _FILL: Final = (
     INSERT INTO bench_entries (kind, token_id, entry, leaf_hash, created_at)
     SELECT kind, token_id, entry, leaf_hash, created_at FROM log_entries JOIN past USING (token_id)
     """,
+    "DO $$ DECLARE each text; BEGIN FOR each IN SELECT restore FROM set_aside LOOP EXECUTE each; END LOOP; END $$",
     "VACUUM ANALYZE",
     "CHECKPOINT",
 )
-"""Makes the past of a gateway, and the same for the baseline."""
+"""Makes the past of a gateway, and the same for the baseline; each index is built at once when its rows are there."""
 
 
 @dataclass
@@ -303,7 +323,8 @@ class Pgbench:
 
     def fill(self, prints: int) -> None:
         """Add what is missing to so many prints: tokens that are used up, their prints, entries and audit rows."""
-        self._sql(*(statement.format(prints=prints, each=FILLED_TOKEN, random=_RANDOM) for statement in _FILL))
+        sys.stderr.write(f"filling up to {prints:,} prints\n")
+        self._sql("\\timing", *(each.format(prints=prints, each=FILLED_TOKEN, random=_RANDOM) for each in _FILL))
 
     def run(self, *, clients: int, seconds: int) -> float:
         """Return transactions per second."""
@@ -330,7 +351,7 @@ class Pgbench:
             *self._where(),
             self._url.database or "",
         ]
-        subprocess.run(argv, check=True)
+        subprocess.run(argv, check=True, stdout=sys.stderr)
 
     def _where(self) -> list[str]:
         return [f"--host={self._url.host}", f"--port={self._url.port}", f"--username={self._url.username}"]
@@ -398,6 +419,7 @@ async def _grown(made: Bench, baseline: Pgbench, urls: list[str], size: int, pai
     beside = await asyncio.to_thread(baseline.run, clients=BAR_CLIENTS, seconds=seconds)
     made.empty_rate = made.empty_rate or statistics.median(rates)
     share = statistics.median(rates) / made.empty_rate
+    sys.stderr.write(f"{size:,} prints: {share:.2f}\n")
     return (
         f"| {size:,} | {beside:,.0f} /s | {statistics.median(rates):,.0f} /s ({min(rates):,.0f} to {max(rates):,.0f}) "
         f"| {share:.2f} | ≥ {GROWTH_BAR} |"
