@@ -63,6 +63,12 @@ class Kept:
     def audit_part(self, serial: str, *options: str) -> Ended:
         return self._audit("part", serial, "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
 
+    def audit_parts(self, file: Path, *options: str) -> Ended:
+        return self._audit("parts", str(file), "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
+
+    def audit_related(self, serial: str, *options: str) -> Ended:
+        return self._audit("related", serial, "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
+
     def audit_passport(self, path: Path, *options: str) -> Ended:
         return self._audit("passport", str(path), *options)
 

@@ -1,6 +1,10 @@
 """Every audit holds when nothing runs but the chain, and two folders are left."""
 
+import base64
+import csv
 import json
+import shutil
+from pathlib import Path
 
 from evidence_copy import Kept, checked_steps, failures
 from life import Life
@@ -56,6 +60,64 @@ def test_unknown_serial_is_a_failed_inclusion(life: Life) -> None:
     ended = Kept.of(life).audit_part("AAAA-AAAA-AAAA-AAAA")
     assert ended.exit_code == 3
     assert failures(ended) == [(11, "serial-unknown")]
+
+
+def test_a_list_of_serials_is_audited_as_each_of_them_is(life: Life, tmp_path: Path) -> None:
+    kept, serials = Kept.of(life), [item["serial"] for item in (*life.settled.prints, *life.unsettled.prints)]
+    listed, table = tmp_path / "serials.txt", tmp_path / "parts.csv"
+    listed.write_text("\n".join([serials[0].lower(), "", *serials]))
+    ended = kept.audit_parts(listed, "--csv", str(table))
+    assert ended.exit_code == 0, ended.stdout
+    assert [part["facts"]["serial"] for part in ended.value["parts"]] == serials
+    for part in ended.value["parts"]:
+        alone = kept.audit_part(part["facts"]["serial"]).value
+        assert {name: part["facts"][name] for name in part["facts"]} == {
+            name: alone["facts"][name] for name in part["facts"]
+        }
+        assert [each for each in alone["findings"] if each["step"] in {4, 7, 8, 13}] == [
+            each for each in part["findings"] if each["step"] in {4, 7, 8, 13}
+        ]
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["serial"], row["status"]) for row in rows] == [
+        (part["facts"]["serial"], part["facts"]["status"]) for part in ended.value["parts"]
+    ]
+    listed.write_text(f"{serials[0]}\nAAAAAAAAAAAAAAAA\n")
+    ended = kept.audit_parts(listed)
+    assert (ended.exit_code, [part["holds"] for part in ended.value["parts"]]) == (3, [True, False])
+
+
+def printers(path: Path) -> set[str]:
+    receipt = json.loads(path.read_bytes())["receipt"]
+    statement = json.loads(base64.b64decode(receipt["envelope"]["payload"] + "=="))
+    return {attempt["printer"]["name"] for attempt in statement["predicate"]["attempts"]}
+
+
+def test_parts_that_have_something_in_common_are_listed(life: Life, tmp_path: Path) -> None:
+    serial, *others = (item["serial"] for item in life.settled.prints)
+    elsewhere = {item["serial"] for item in life.unsettled.prints}
+    folder, table = tmp_path / "passports", tmp_path / "related.csv"
+    folder.mkdir()
+    for path in life.passports.values():
+        shutil.copy(path, folder)
+    ended = Kept.of(life).audit_related(serial, "--passports", str(folder), "--csv", str(table))
+    assert ended.exit_code == 0, ended.stdout
+    relations = {part["serial"]: set(part["relations"]) for part in ended.value["parts"]}
+    assert relations.keys() == {*others, *elsewhere}
+    for other in others:
+        assert relations[other] >= {"reservation", "holder", "revision"}
+    for other in elsewhere:
+        assert relations[other] >= {"holder", "revision"}
+        assert "reservation" not in relations[other]
+    made_on = {each: printers(path) for each, path in life.passports.items()}
+    expected = {each for each in relations if made_on[each] & made_on[serial]}
+    assert {each for each in relations if "printer" in relations[each]} == expected
+    assert set() < expected < relations.keys()
+    assert table.read_text().startswith("serial,relations,result,tokenId,sequence")
+    ended = Kept.of(life).audit_related(serial)
+    without = {each for part in ended.value["parts"] for each in part["relations"]}
+    assert without == {"reservation", "holder", "revision"}
+    assert Kept.of(life).audit_related("AAAA-AAAA-AAAA-AAAA").exit_code == 3
 
 
 def test_each_passport_holds_against_the_chain(life: Life) -> None:

@@ -1,7 +1,8 @@
 """The audit of one part: by its passport, or by nothing but the serial on its label."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from platemark.auditor.evidence import Evidence
 from platemark.auditor.replay import (
@@ -125,7 +126,12 @@ def _passport_in_log(report: Report, passport: Passport, evidence: Evidence, fac
         if passport.outcome is not None:
             _check_same("outcome", passport.outcome, found.outcome)
     if found is not None:
-        replay_token(report, evidence, facts, log, gateway, reservation)
+        try:
+            replayed = replay_tokens(evidence, facts, log, gateway, [reservation])
+        except (VerificationError, MalformedError) as error:
+            report.reject(Step.INCLUSION, error, _LOG)
+            return found
+        tell_token(report, reservation, replayed[reservation.token_id])
     return found
 
 
@@ -191,21 +197,119 @@ def audit_part(evidence: Evidence, serial_text: str) -> Report:
     serial = parse_serial(serial_text)
     report = Report(f"part {grouped(serial)}")
     report.facts["serial"] = serial
+    opened = open_evidence(report, evidence)
+    known = None if opened is None else prints_in(report, evidence, opened, [serial])
+    if opened is not None and known is not None:
+        _part_steps(report, opened, serial, known)
+    return report
+
+
+def audit_parts(evidence: Evidence, serials: Iterable[str]) -> tuple[Report, list[Report]]:
+    """Return the report on chain and log, and one on each part, as `audit_part` gives it; the log is read twice in all.
+
+    No part is looked at when chain or log cannot be believed.
+
+    Errors: MalformedError `serial`; UpstreamError when chain, blocks or log cannot be reached.
+    """
+    wanted = list(dict.fromkeys(parse_serial(each) for each in serials))
+    common = Report(f"{len(wanted)} {'part' if len(wanted) == 1 else 'parts'}")
+    opened = open_evidence(common, evidence)
+    known = None if opened is None else prints_in(common, evidence, opened, wanted)
+    if opened is None or known is None:
+        return common, []
+    parts = []
+    for serial in wanted:
+        report = Report(f"part {grouped(serial)}", trusted=list(common.trusted))
+        report.facts["serial"] = serial
+        _part_steps(report, opened, serial, known)
+        parts.append(report)
+    return common, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The chain's facts, and a log whose keys, checkpoint and root were checked."""
+
+    facts: ChainFacts
+    gateway: GatewayFact
+    log: OpenLog
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReplay:
+    """One token's counts by its entries, and what is wrong with them."""
+
+    replay: LogReplay
+    findings: list[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    prints: Mapping[str, FoundPrint]
+    replays: Mapping[TokenId, TokenReplay]
+
+
+def open_evidence(report: Report, evidence: Evidence) -> Opened | None:
+    """Return chain and log, or None with the reason in the report."""
     report.trusted.append(evidence.trusted())
     origin = evidence.origin()
     facts = read_chain(report, evidence, origin.chain_id, origin.ledger)
     gateway = None if facts is None else gateway_of(report, facts, origin.gateway, evidence)
     if facts is None or gateway is None:
-        return report
+        return None
     log = open_log(report, evidence, origin, gateway, facts)
-    if log is None:
-        return report
-    found: FoundPrint | None = None
+    return None if log is None else Opened(facts, gateway, log)
+
+
+def prints_in(report: Report, evidence: Evidence, opened: Opened, serials: Collection[str]) -> _Known | None:
+    """Return the prints with these serials and their tokens, replayed; None with the reason in the report."""
+    facts, log = opened.facts, opened.log
+    try:
+        prints = find_prints(log, serials)
+        tokens = {found.entry.token_id for found in prints.values()}
+        own = [each for token_id in tokens if (each := _reserved_here(facts, log, token_id)) is not None]
+        return _Known(prints, replay_tokens(evidence, facts, log, opened.gateway, own))
+    except (VerificationError, MalformedError) as error:
+        report.reject(Step.INCLUSION, error, _LOG)
+        return None
+
+
+def _reserved_here(facts: ChainFacts, log: OpenLog, token_id: TokenId) -> ReservationFact | None:
+    found = facts.reservations.get(token_id)
+    return found if found is not None and found.permission.gateway == log.origin.gateway else None
+
+
+def _part_steps(report: Report, opened: Opened, serial: str, known: _Known) -> None:
     with report.step(Step.INCLUSION, "the serial is in the log", _LOG):
-        found = find_print(log, serial)
+        found = known.prints.get(serial)
+        if found is None:
+            fail_unknown(opened.log, serial)
     if found is not None:
-        _print_steps(report, evidence, facts, log, gateway, found)
-    return report
+        _print_steps(report, opened, found, known.replays.get(found.entry.token_id))
+
+
+def find_prints(log: OpenLog, serials: Collection[str]) -> dict[str, FoundPrint]:
+    """Return the entries of the prints that have these serials, where there are any.
+
+    Errors: those of the log's tiles.
+    """
+    wanted = frozenset(serials)
+    prints: dict[str, tuple[int, RedeemedEntry]] = {}
+    outcomes: dict[str, tuple[int, OutcomeEntry]] = {}
+    for index, data in enumerate(log.reader.entries()):
+        try:
+            entry = log_entry.decode(data)
+        except MalformedError:
+            continue  # `audit log` names it; here some parts are looked for
+        if isinstance(entry, RedeemedEntry | OutcomeEntry):
+            serial = serial_of(entry.token_id, entry.sequence)
+            if serial not in wanted:
+                continue
+            if isinstance(entry, RedeemedEntry):
+                prints.setdefault(serial, (index, entry))
+            else:
+                outcomes.setdefault(serial, (index, entry))
+    return {serial: FoundPrint(*found, *outcomes.get(serial, (None, None))) for serial, found in prints.items()}
 
 
 def find_print(log: OpenLog, serial: str) -> FoundPrint:
@@ -213,57 +317,56 @@ def find_print(log: OpenLog, serial: str) -> FoundPrint:
 
     Errors: VerificationError `serial-unknown`, or those of the log's tiles.
     """
-    found: tuple[int, RedeemedEntry] | None = None
-    outcome: tuple[int, OutcomeEntry] | None = None
-    for index, data in enumerate(log.reader.entries()):
-        try:
-            entry = log_entry.decode(data)
-        except MalformedError:
-            continue  # `audit log` names it; here one part is looked for
-        if isinstance(entry, RedeemedEntry | OutcomeEntry) and serial_of(entry.token_id, entry.sequence) == serial:
-            if isinstance(entry, RedeemedEntry):
-                found = found or (index, entry)
-            else:
-                outcome = outcome or (index, entry)
-    if found is None:
-        fail(
-            Step.INCLUSION,
-            "no print in this log has this serial",
-            code="serial-unknown",
-            expected=f"an entry with serial {grouped(serial)}",
-            found=f"none in {log.checkpoint.size} entries",
-            hint="another gateway's log may have it",
-        )
-    return FoundPrint(
-        found[0], found[1], None if outcome is None else outcome[0], None if outcome is None else outcome[1]
+    return find_prints(log, [serial]).get(serial) or fail_unknown(log, serial)
+
+
+def fail_unknown(log: OpenLog, serial: str) -> NoReturn:
+    """Raise `serial-unknown`."""
+    fail(
+        Step.INCLUSION,
+        "no print in this log has this serial",
+        code="serial-unknown",
+        expected=f"an entry with serial {grouped(serial)}",
+        found=f"none in {log.checkpoint.size} entries",
+        hint="another gateway's log may have it",
     )
 
 
-def replay_token(
-    report: Report,
+def replay_tokens(
     evidence: Evidence,
     facts: ChainFacts,
     log: OpenLog,
     gateway: GatewayFact,
-    reservation: ReservationFact,
-) -> None:
-    """Replay every entry of one token: steps 8 and 13 for it, as `audit log` makes them for all."""
-    alone = replace(facts, reservations={reservation.token_id: reservation})
-    replay = LogReplay(alone, log.origin.gateway, evidence.block_hash, anchoring(gateway, log.origin.epoch))
-    findings: list[Finding] = []
-    try:
-        for data in log.reader.entries():
-            if _token_of(data) == reservation.token_id:
-                findings.extend(replay.feed(data))
-            else:
-                replay.skip()
-    except (VerificationError, MalformedError) as error:
-        report.reject(Step.INCLUSION, error, _LOG)
-        return
-    findings.extend(replay.finish())
-    report.extend(findings)
-    failed = {finding.step for finding in findings}
-    counts = replay.tokens.get(reservation.token_id, TokenCounts())
+    reservations: Iterable[ReservationFact],
+) -> dict[TokenId, TokenReplay]:
+    """Replay every entry of some tokens in one pass: steps 8 and 13 for each, as `audit log` makes them for all.
+
+    Errors: those of the log's tiles.
+    """
+    anchored_at = anchoring(gateway, log.origin.epoch)
+    found = {
+        each.token_id: TokenReplay(
+            LogReplay(
+                replace(facts, reservations={each.token_id: each}), log.origin.gateway, evidence.block_hash, anchored_at
+            ),
+            [],
+        )
+        for each in reservations
+    }
+    for index, data in enumerate(log.reader.entries()):
+        token = found.get(_token_of(data))
+        if token is not None:
+            token.findings.extend(token.replay.feed(data, at=index))
+    for token in found.values():
+        token.findings.extend(token.replay.finish())
+    return found
+
+
+def tell_token(report: Report, reservation: ReservationFact, token: TokenReplay) -> None:
+    """Report what replaying a token has shown."""
+    report.extend(token.findings)
+    failed = {finding.step for finding in token.findings}
+    counts = token.replay.tokens.get(reservation.token_id, TokenCounts())
     if Step.VOUCHER not in failed:
         detail = f"the agent signed all {counts.released} requests of the token, in order, and their outcomes"
         report.hold(Step.VOUCHER, detail, f"{_LOG}, {_CHAIN}")
@@ -271,20 +374,18 @@ def replay_token(
         limit = f"{reservation.permission.prints} prints and {reservation.spares} spares"
         done = f"{counts.released} released, {counts.voided} given back, {reservation.burned} settled"
         report.hold(Step.COUNTS, f"the token of {limit}: {done}", f"{_LOG}, {_CHAIN}")
-    tell_lost(report, replay)
+    tell_lost(report, token.replay)
 
 
-def _token_of(data: bytes) -> TokenId | None:
+def _token_of(data: bytes) -> TokenId:
     try:
         return log_entry.decode(data).token_id
     except MalformedError:
-        return None  # `audit log` names it
+        return TokenId(0)  # no token's; `audit log` names the entry
 
 
-def _print_steps(
-    report: Report, evidence: Evidence, facts: ChainFacts, log: OpenLog, gateway: GatewayFact, found: FoundPrint
-) -> None:
-    entry = found.entry
+def _print_steps(report: Report, opened: Opened, found: FoundPrint, token: TokenReplay | None) -> None:
+    facts, log, gateway, entry = opened.facts, opened.log, opened.gateway, found.entry
     reservation = facts.reservations.get(entry.token_id)
     with report.step(Step.PERMISSION, f"print {entry.sequence} of a token that a holder permitted", _CHAIN):
         if reservation is None:
@@ -313,8 +414,8 @@ def _print_steps(
         entries.append((found.outcome_index, log_entry.leaf_hash(found.outcome), "its outcome"))
     anchors = [_anchored(report, log, gateway, *logged) for logged in entries]
     report.skip(Step.ANCHOR, "other anchors and the tiles that they list are not checked here: needs audit log", _LOG)
-    if reservation.permission.gateway == log.origin.gateway:
-        replay_token(report, evidence, facts, log, gateway, reservation)
+    if token is not None:
+        tell_token(report, reservation, token)
     is_over = _is_over(facts, reservation)
     report.facts |= {
         "tokenId": id_text(entry.token_id),

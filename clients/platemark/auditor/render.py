@@ -1,8 +1,12 @@
 """Reports as people read them: lines for a terminal, one HTML page that needs nothing else."""
 
+import csv
 import html
+import io
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from platemark.auditor.related import Related
 from platemark.protocol.canonical import JsonValue
 from platemark.verify.report import Finding, Report, Verdict
 
@@ -11,6 +15,7 @@ NOT_CLAIMED: Final = (
     "a key given away off the log, a copied label, or a re-saved file registered anew."
 )
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MARKS: Final = {Verdict.HOLDS: "ok", Verdict.FAILS: "FAIL", Verdict.NOT_CHECKED: "—"}
 
 
@@ -88,6 +93,36 @@ dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem; overflow-wrap: anywhere; }}
 </body>
 </html>
 """
+
+
+PART_COLUMNS: Final = (
+    "serial", "status", "outcome", "designId", "revision", "tokenId", "sequence", "holder", "anchoredInBlock",
+    "discrepancies",
+)  # fmt: skip
+RELATED_COLUMNS: Final = ("serial", "relations", "result", "tokenId", "sequence")
+
+
+def part_rows(parts: Iterable[Report]) -> list[list[str]]:
+    """Return a row for each part's report, in the order of PART_COLUMNS."""
+    return [
+        [_fact(part.facts.get(name, "")) for name in PART_COLUMNS[:-1]]
+        + ["; ".join(f"{each.step.label}: {_detail(each)}" for each in part.failures)]
+        for part in parts
+    ]
+
+
+def related_rows(parts: Iterable[Related]) -> list[list[str]]:
+    """Return a row for each related part, in the order of RELATED_COLUMNS."""
+    return [[_fact(each.to_json()[name]) for name in RELATED_COLUMNS] for each in parts]
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as CSV (RFC 4180); what a spreadsheet would take for a formula begins with an apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)
+    return text.getvalue()
 
 
 def _css(mark: str) -> str:

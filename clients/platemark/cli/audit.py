@@ -3,7 +3,7 @@
 Reads a chain endpoint, blocks and a log's static files; asks no gateway.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
 Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the list to this file, for a spreadsheet.")]
 OtherRpc = Annotated[
     list[str] | None, typer.Option("--also-rpc", help="Another chain endpoint that must agree; may be repeated.")
 ]
@@ -80,6 +81,72 @@ def part(
     invocation = _begun(context, html)
     evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
     return _finish(invocation, audit_part(evidence, number), html)
+
+
+@app.command("parts")
+def parts(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Serials, one a line; - reads them from standard input.")],
+    tiles: Tiles,
+    blocks: Blocks,
+    csv: Csv = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+) -> int:
+    """Audit many parts at once: what each serial stands for, and every discrepancy."""
+    from platemark.auditor.part import audit_parts
+    from platemark.auditor.render import PART_COLUMNS, part_rows
+
+    serials = values.serials(file)
+    invocation = _begun(context, csv)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    common, found = audit_parts(evidence, serials)
+    rows = part_rows(found)
+    _write_csv(csv, PART_COLUMNS, rows)
+    if invocation.options.as_json:
+        invocation.ui.result({"common": common.to_json(), "parts": [each.to_json() for each in found]})
+    else:
+        shown = (0, 1, 2, len(PART_COLUMNS) - 1)
+        table = [[row[column] for column in shown] for row in rows]
+        invocation.ui.table("parts", [], [PART_COLUMNS[column] for column in shown], table)
+        failed = sum(not each.holds for each in found)
+        invocation.ui.tell(f"{plural(len(found), 'part')}, {failed} with discrepancies; trusted: {common.trusted[0]}")
+        for finding in common.failures:
+            invocation.ui.tell(f"{finding.step.label}: {finding.detail}")
+    return ExitCode.OK if all(each.holds for each in (common, *found)) else ExitCode.VERIFICATION
+
+
+@app.command("related")
+def related(
+    context: typer.Context,
+    serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
+    tiles: Tiles,
+    blocks: Blocks,
+    passports: Annotated[
+        Path | None, typer.Option("--passports", help="Folder of passports, which tell printers and material lots.")
+    ] = None,
+    csv: Csv = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+) -> int:
+    """List the parts that have something in common with one: lot, printer, reservation, holder, revision."""
+    from platemark.auditor.related import find_related
+    from platemark.auditor.render import RELATED_COLUMNS, headline, related_rows
+
+    number = values.serial(serial)
+    invocation = _begun(context, csv)
+    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    report, found = find_related(evidence, number, _passports(passports))
+    rows = related_rows(found)
+    _write_csv(csv, RELATED_COLUMNS, rows)
+    if invocation.options.as_json:
+        invocation.ui.result({**report.to_json(), "parts": [each.to_json() for each in found]})
+    else:
+        invocation.ui.table("parts", [], RELATED_COLUMNS, rows)
+        for finding in report.failures:
+            invocation.ui.tell(f"{finding.step.label}: {finding.detail}")
+        invocation.ui.tell(f"{headline(report)}; trusted: {report.trusted[0]}")
+    return ExitCode.OK if report.holds else ExitCode.VERIFICATION
 
 
 @app.command("passport")
@@ -271,13 +338,31 @@ def _claim(
     return Claim(chain.chain_id(), Contracts(*named) if named else contracts_of(creator), creator)
 
 
-def _begun(context: typer.Context, html: Path | None = None) -> Invocation:
-    """Return what the command runs with, once its page could be written; a page of an earlier report is replaced."""
+def _begun(context: typer.Context, out: Path | None = None) -> Invocation:
+    """Return what the command runs with, once its file could be written; a file of an earlier report is replaced."""
     from platemark.sdk.files import check_output
 
-    if html is not None:
-        check_output(html, replace=True)
+    if out is not None:
+        check_output(out, replace=True)
     return cast("Invocation", context.obj)
+
+
+def _write_csv(path: Path | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from platemark.auditor.render import csv_text
+    from platemark.sdk.files import write_whole
+
+    if path is not None:
+        write_whole(path, csv_text(columns, rows).encode(), mode=0o644)
+
+
+def _passports(folder: Path | None) -> Iterator["Passport"]:
+    """Yield the passports in a folder; errors: those of `_passport`, LocalError `file-missing`."""
+    from platemark.sdk.files import disk_errors
+
+    if folder is not None:
+        with disk_errors(folder):
+            paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+        yield from map(_passport, paths)
 
 
 def _passport(file: Path) -> "Passport":

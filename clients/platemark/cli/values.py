@@ -1,6 +1,7 @@
 """What people type: ids, addresses, amounts of coin, times, quantities."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -31,6 +32,7 @@ _UNITS: Final = {"": 18, "coin": 18, "eth": 18, "gwei": 9, "wei": 0}
 _AMOUNT: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,18})?) ?([a-z]*)")
 _SPAN: Final = re.compile(r"\+([0-9]{1,9})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 _PREFIX: Final = re.compile(r"0x[0-9a-f]{8,63}")
 
 
@@ -123,6 +125,29 @@ def serial(text: str) -> str:
         raise UsageError(
             f"{text[:40]!r} is no serial", code=error.code, hint="it has 16 letters and digits, A to Z and 2 to 7"
         ) from error
+
+
+def serials(file: Path) -> list[str]:
+    """Return the serials in a file, one a line, or from standard input for `-`; empty lines are passed over.
+
+    Errors: UsageError for a line that is no serial, with its number; LocalError.
+    """
+    from platemark.sdk.files import read_limited
+
+    if str(file) == "-":
+        text = sys.stdin.read(_MAX_LIST_BYTES)
+    else:
+        text = read_limited(file, max_bytes=_MAX_LIST_BYTES).decode("utf-8", errors="replace")
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                found.append(serial(line))
+            except UsageError as error:
+                raise UsageError(f"line {number}: {error.message}", code=error.code, hint=error.hint) from error
+    if not found:
+        raise UsageError("no serial was given", code="serial", hint="one serial a line")
+    return found
 
 
 def address(text: str) -> Address:

@@ -46,7 +46,7 @@ class TokenCounts:
 
 @dataclass(slots=True)
 class LogReplay:
-    """Replays a gateway's log; `feed` each entry in order, then `finish`.
+    """Replays a gateway's log; `feed` each entry in order, or each of some tokens, then `finish`.
 
     Entries that no anchor covers are checked all the same, and said to be provisional by the caller.
     """
@@ -58,10 +58,10 @@ class LogReplay:
     tokens: dict[TokenId, TokenCounts] = field(default_factory=dict)
     entries: int = 0
 
-    def feed(self, data: bytes) -> Iterator[Finding]:
-        """Take the next entry and yield what is wrong with it; nothing when nothing is."""
-        index = self.entries
-        self.entries += 1
+    def feed(self, data: bytes, *, at: int | None = None) -> Iterator[Finding]:
+        """Take an entry, the next one or the one `at` an index, and yield what is wrong with it."""
+        index = self.entries if at is None else at
+        self.entries = index + 1
         try:
             entry = log_entry.decode(data)
         except MalformedError as error:
@@ -85,10 +85,6 @@ class LogReplay:
             except (VerificationError, MalformedError) as error:
                 yield _finding(step, error, f"entry {index}, {_name(entry)}")
         _count(entry, counts)
-
-    def skip(self) -> None:
-        """Pass over the next entry: one of a token that is not replayed."""
-        self.entries += 1
 
     def finish(self) -> Iterator[Finding]:
         """Yield what is wrong between the log's counts and the chain's."""
