@@ -141,6 +141,21 @@ def test_the_file_is_found_with_its_registrant(life: Life) -> None:
     assert [claim["designId"] for claim in ended.value["facts"]["claims"]] == [life.design_id]
 
 
+def test_a_designs_months_are_told_from_the_log_and_drawn(life: Life, tmp_path: Path) -> None:
+    kept, table, drawn = Kept.of(life), tmp_path / "months.csv", tmp_path / "design.html"
+    ended = kept.audit_design("--tiles", str(kept.log), "--csv", str(table), "--html", str(drawn))
+    assert ended.exit_code == 0, ended.stdout
+    shares = ended.value["facts"]["months"]
+    assert {share["holder"] for share in shares} == {life.holder_address}
+    sums = {what: sum(share[what] for share in shares) for what in ("reserved", "printed", "voided", "unused")}
+    made = len(life.settled.prints) + len(life.unsettled.prints)
+    assert sums == {"reserved": 6, "printed": made, "voided": 2, "unused": 0}
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{name: str(value) for name, value in share.items()} for share in shares] == rows
+    assert drawn.read_text().count("<rect ") == 4 * len({share["month"] for share in shares})
+
+
 def test_the_design_is_told_with_its_counts(life: Life) -> None:
     ended = Kept.of(life).audit_design()
     holds(ended, 0, 2, 3, 4, 6)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from platemark.auditor.evidence import Evidence
-from platemark.auditor.replay import check_prints, read_chain
+from platemark.auditor.months import Share, by_month
+from platemark.auditor.replay import anchoring, check_prints, gateway_of, open_log, read_chain
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.manifest import Manifest
@@ -30,6 +31,7 @@ from platemark.verify.steps import Step, fail
 _CHAIN: Final = "chain"
 _FILE: Final = "file"
 _BLOCKS: Final = "blocks"
+_LOG: Final = "tiles"
 
 
 def audit_file(evidence: Evidence, chain_id: int, ledger: Address, path: Path) -> Report:
@@ -122,7 +124,12 @@ def _claim_steps(
 
 
 def audit_design(
-    evidence: Evidence, chain_id: int, ledger: Address, which: DesignId | Callable[[Iterable[DesignId]], DesignId]
+    evidence: Evidence,
+    chain_id: int,
+    ledger: Address,
+    which: DesignId | Callable[[Iterable[DesignId]], DesignId],
+    *,
+    with_log: bool = False,
 ) -> Report:
     """Return the report on a design's life as the chain tells it: offered, minted, sold, reserved, settled, recalled.
 
@@ -131,6 +138,7 @@ def audit_design(
         chain_id: The ledger's chain.
         ledger: The PrintLedger's address.
         which: The design, or what chooses it from those that the chain knows.
+        with_log: Whether the log that the evidence names is read too, for what was printed in which month.
 
     Errors: UpstreamError; those of `which`.
     """
@@ -172,8 +180,34 @@ def audit_design(
         "derivativeShare": design.registration.derivative_share,
         "licenses": _licenses(facts, design_id),
         "holders": _holders(facts, design_id),
+        "months": [share.to_json() for share in _months(report, evidence, facts, design_id, with_log=with_log)],
     }
     return report
+
+
+def _months(
+    report: Report, evidence: Evidence, facts: ChainFacts, design_id: DesignId, *, with_log: bool
+) -> list[Share]:
+    """Return the design's life by month; prints are known where the log can be believed, else none is."""
+    if not with_log:
+        report.skip(Step.COUNTS, "what was printed in which month is not told: needs the log (--tiles)", _LOG)
+        return by_month(facts, design_id)
+    origin = evidence.origin()
+    gateway = gateway_of(report, facts, origin.gateway, evidence)
+    log = None if gateway is None else open_log(report, evidence, origin, gateway, facts)
+    if gateway is None or log is None:
+        return by_month(facts, design_id)
+    for found in facts.licenses.values():
+        others = {move.gateway for move in found.moves} | {found.terms.gateway, found.gateway}
+        if found.terms.design_id == design_id and others != {origin.gateway}:
+            name = f"licence {id_text(found.license_id)[:12]}…"
+            report.skip(Step.COUNTS, f"{name} was served by other gateways too: their logs are not read here", _LOG)
+    anchored_at = anchoring(gateway, origin.epoch)
+    try:
+        return by_month(facts, design_id, log.reader.entries(), anchored_at)
+    except (VerificationError, MalformedError) as error:
+        report.reject(Step.INCLUSION, error, _LOG)
+        return by_month(facts, design_id)
 
 
 def _manifest_step(report: Report, evidence: Evidence, design: DesignFact, revision: RevisionFact) -> Manifest | None:

@@ -3,7 +3,7 @@
 import csv
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from platemark.auditor.related import Related
@@ -52,7 +52,9 @@ def page(report: Report) -> str:
         for step, mark, detail, source in rows(report)
     )
     facts = "\n".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(_fact(value))}</dd>" for name, value in report.facts.items()
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(_fact(value))}</dd>"
+        for name, value in report.facts.items()
+        if name != "months"
     )
     trusted = html.escape("; ".join(report.trusted) or "nobody")
     result = "holds" if report.holds else "fails"
@@ -84,7 +86,7 @@ dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem; overflow-wrap: anywhere; }}
 {table}
 </tbody>
 </table></div>
-<h2>Facts</h2>
+{chart(report)}<h2>Facts</h2>
 <dl>
 {facts}
 </dl>
@@ -95,10 +97,54 @@ dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem; overflow-wrap: anywhere; }}
 """
 
 
+def chart(report: Report) -> str:
+    """Return a drawing and a table of a design's months, all holders together and each; empty for other reports."""
+    shares = _months(report)
+    if not shares:
+        return ""
+    months = sorted({str(share["month"]) for share in shares})
+    sums = {
+        (month, what): sum(int(str(share[what])) for share in shares if share["month"] == month)
+        for month in months
+        for what in _DRAWN
+    }
+    highest = max(1, *sums.values())
+    bars, step = [], 90
+    for at, month in enumerate(months):
+        for place, (what, colour) in enumerate(_DRAWN.items()):
+            height = round(160 * sums[month, what] / highest, 1)
+            left = at * step + 12 + place * 17
+            bars.append(
+                f'<rect x="{left}" y="{180 - height}" width="15" height="{height}" fill="{colour}">'
+                f"<title>{html.escape(month)}: {sums[month, what]} {what}</title></rect>"
+            )
+        bars.append(f'<text x="{at * step + 12}" y="198">{html.escape(month)}</text>')
+    legend = " ".join(f'<span style="color:{colour}">■</span> {what}' for what, colour in _DRAWN.items())
+    head = "".join(f"<th>{name}</th>" for name in MONTH_COLUMNS)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in month_rows(report)
+    )
+    width = len(months) * step
+    label = "prints by month; the table below has the numbers"
+    return f"""<h2>By month</h2>
+<div class="scroll"><svg role="img" aria-label="{label}" width="{width}" height="204" font-size="12">
+<line x1="0" y1="180" x2="{width}" y2="180" stroke="#999"/>{"".join(bars)}</svg></div>
+<p>{legend}; highest {highest}</p>
+<div class="scroll"><table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table></div>
+"""
+
+
+_DRAWN: Final = {"reserved": "#94a3b8", "printed": "#166534", "voided": "#b45309", "unused": "#7c3aed"}
 PART_COLUMNS: Final = (
     "serial", "status", "outcome", "designId", "revision", "tokenId", "sequence", "holder", "anchoredInBlock",
     "discrepancies",
 )  # fmt: skip
+MONTH_COLUMNS: Final = ("month", "holder", "reserved", "printed", "voided", "unused")
 RELATED_COLUMNS: Final = ("serial", "relations", "result", "tokenId", "sequence")
 
 
@@ -109,6 +155,16 @@ def part_rows(parts: Iterable[Report]) -> list[list[str]]:
         + ["; ".join(f"{each.step.label}: {_detail(each)}" for each in part.failures)]
         for part in parts
     ]
+
+
+def month_rows(report: Report) -> list[list[str]]:
+    """Return a row for each month and holder of a design's report, in the order of MONTH_COLUMNS."""
+    return [[_fact(share[name]) for name in MONTH_COLUMNS] for share in _months(report)]
+
+
+def _months(report: Report) -> list[Mapping[str, JsonValue]]:
+    found = report.facts.get("months")
+    return [share for share in found if isinstance(share, dict)] if isinstance(found, list) else []
 
 
 def related_rows(parts: Iterable[Related]) -> list[list[str]]:

@@ -207,12 +207,19 @@ def design(
     design_id: Annotated[str, typer.Argument(help="The design's id, or the beginning of one on the chain.")],
     blocks: Blocks,
     ledger: Ledger = None,
-    tiles: Annotated[str | None, typer.Option("--tiles", help="Where the ledger's address is taken from.")] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option("--tiles", help="The print log: what was printed in which month; names the ledger too."),
+    ] = None,
     html: Html = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Also write months and holders to this file, for a spreadsheet.")
+    ] = None,
     also_rpc: OtherRpc = None,
 ) -> int:
-    """Show a design's whole life: revisions, licences, prints minted, sold, reserved and settled."""
+    """Show a design's whole life: revisions, licences, prints minted, sold, reserved, printed and settled, by month."""
     from platemark.auditor.design import audit_design
+    from platemark.auditor.render import MONTH_COLUMNS, month_rows
     from platemark.protocol.units import DesignId
 
     def choose(registered: Iterable[DesignId]) -> DesignId:
@@ -223,9 +230,11 @@ def design(
         return DesignId(found)
 
     values.id_text_of(design_id, "design")
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, csv)
     evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
-    return _finish(invocation, audit_design(evidence, *_ledger(evidence, ledger, tiles), choose), html)
+    report = audit_design(evidence, *_ledger(evidence, ledger, tiles), choose, with_log=tiles is not None)
+    _write_csv(csv, MONTH_COLUMNS, month_rows(report))
+    return _finish(invocation, report, html)
 
 
 @app.command("deployment")
@@ -338,12 +347,13 @@ def _claim(
     return Claim(chain.chain_id(), Contracts(*named) if named else contracts_of(creator), creator)
 
 
-def _begun(context: typer.Context, out: Path | None = None) -> Invocation:
-    """Return what the command runs with, once its file could be written; a file of an earlier report is replaced."""
+def _begun(context: typer.Context, *outs: Path | None) -> Invocation:
+    """Return what the command runs with, once its files could be written; those of an earlier report are replaced."""
     from platemark.sdk.files import check_output
 
-    if out is not None:
-        check_output(out, replace=True)
+    for out in outs:
+        if out is not None:
+            check_output(out, replace=True)
     return cast("Invocation", context.obj)
 
 
