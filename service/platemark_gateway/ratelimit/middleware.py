@@ -62,9 +62,10 @@ def _address(scope: Scope, trusted_proxies: Collection[str]) -> ipaddress.IPv4Ad
     client = scope.get("client")
     address = client[0] if client else ""
     if address in trusted_proxies:
-        forwarded = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), b"")
-        # The last entry is the one that our own proxy wrote; earlier ones are the caller's claims.
-        address = forwarded.decode("latin-1").rpartition(",")[2].strip() or address
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        # The last entry is the one that our own proxy wrote, in a line of its own or not; earlier ones are the
+        # caller's claims.
+        address = b",".join(forwarded).decode("latin-1").rpartition(",")[2].strip() or address
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
