@@ -34,8 +34,11 @@ def config(connection: Connection | None = None) -> Config:
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the database to a revision, in one transaction."""
-    async with database.engine.begin() as connection:
+    """Bring the database to a revision, in one transaction.
+
+    Errors: UnavailableError `database-unreachable`.
+    """
+    async with database.connect() as connection:
         await connection.run_sync(lambda raw: command.upgrade(config(raw), revision))
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from platemark.protocol.cid import raw_cid
-from platemark_gateway import diagnosis
+from platemark_gateway import diagnosis, support
 from platemark_gateway.diagnosis import Finding, Level
 from platemark_gateway.files import keeping
 from platemark_gateway.models.blocks import KeptRoot, Purpose
@@ -116,6 +116,17 @@ async def test_a_database_with_another_time_of_day_is_named(gateway: SimulatedGa
 
 
 async def test_a_database_without_tables_is_named(gateway: SimulatedGateway, tmp_path: Path) -> None:
-    settings = settings_of(gateway, f"sqlite+aiosqlite:///{tmp_path / 'another.sqlite3'}")
-    wrong = told(await diagnosis.examine(settings, gateway.clock), Level.WRONG)
+    file = tmp_path / "another.sqlite3"
+    file.touch()
+    wrong = told(await diagnosis.examine(settings_of(gateway, f"sqlite+aiosqlite:///{file}")), Level.WRONG)
     assert {"database", "state"} <= set(wrong)
+
+
+async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, passphrase=SecretStr(PASSPHRASE), rpc_url="http://127.0.0.1:1")
+    wrong = told(await diagnosis.examine(settings), Level.WRONG)
+    assert {"vault", "database", "state", "chain"} <= set(wrong)
+    assert (await support.bundle(settings))["database"] == {"unreadable": "database-behind"}
+    assert not list(tmp_path.iterdir()), (
+        "what looks at an empty folder leaves it empty, so that it can be restored into"
+    )
