@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -162,12 +160,15 @@ async def reading(settings: Settings) -> AsyncIterator[AsyncSession]:
 async def _database(settings: Settings, clock: Clock) -> Sequence[Finding]:
     async with reading(settings) as session:
         connection = await session.connection()
-        revision = await connection.run_sync(lambda raw: MigrationContext.configure(raw).get_current_revision())
+        revision = await connection.run_sync(migrations.found_in)
         skew = await _skew(session, clock) if connection.dialect.name == "postgresql" else 0
     found = []
-    newest = ScriptDirectory(str(migrations.folder())).get_current_head()
+    newest = migrations.newest()
     if revision == newest:
         found.append(Finding("database", f"is at the newest revision, {revision}"))
+    elif migrations.is_newer(revision):
+        told = f"is at revision {revision}, of a newer program than this one, which knows {newest}"
+        found.append(Finding("database", told, Level.NOTE))
     else:
         behind = LocalError(
             f"is at revision {revision}, the newest is {newest}",

@@ -5,9 +5,12 @@ from typing import Any, Final, Literal
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, TypeDecorator, text
 
 from platemark.errors import LocalError
+from platemark_gateway import telemetry
 from platemark_gateway.db.locks import key_of
 from platemark_gateway.db.session import Database
 
@@ -34,12 +37,36 @@ def config(connection: Connection | None = None) -> Config:
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the database to a revision, in one transaction.
+    """Bring the database to a revision, in one transaction; one that a newer program made stays as it is.
 
     Errors: UnavailableError `database-unreachable`.
     """
     async with database.connect() as connection:
-        await connection.run_sync(lambda raw: command.upgrade(config(raw), revision))
+        await connection.run_sync(_upgrade, revision)
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    take_lock(connection)
+    if is_newer(found := found_in(connection)):
+        telemetry.log().warning("database.newer", revision=found)
+        return
+    command.upgrade(config(connection), revision)
+
+
+def found_in(connection: Connection) -> str | None:
+    """Return at which revision a database is; None before the first."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str | None:
+    """Return the newest revision that this program knows."""
+    return ScriptDirectory(str(folder())).get_current_head()
+
+
+def is_newer(revision: str | None) -> bool:
+    """Return whether a revision is of a newer program, whose tables this one can use: none is taken away at once."""
+    known = {each.revision for each in ScriptDirectory(str(folder())).walk_revisions()}
+    return revision is not None and revision not in known
 
 
 def take_lock(connection: Connection) -> None:

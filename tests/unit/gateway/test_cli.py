@@ -11,7 +11,7 @@ NOBODY = "postgresql+psycopg://user:secret@127.0.0.1:1/name"
 
 
 @pytest.mark.parametrize(
-    ("argv", "code"),
+    "argv, code",
     [
         (["backup", "a" * 300, "--data", "FOLDER"], "file-kind"),
         (["backup", "new", "--data", "FILE"], "file-kind"),
