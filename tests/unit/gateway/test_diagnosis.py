@@ -1,6 +1,6 @@
 """The doctor tells everything that is wrong at once."""
 
-import os
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -124,8 +124,9 @@ async def test_a_database_without_tables_is_named(gateway: SimulatedGateway, tmp
 
 
 async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    """What was empty stays empty, so that a backup can be restored into it."""
     settings = Settings(data=tmp_path, passphrase=SecretStr(PASSPHRASE), rpc_url="http://127.0.0.1:1")
     wrong = told(await diagnosis.examine(settings), Level.WRONG)
     assert {"vault", "database", "state", "chain"} <= set(wrong)
     assert (await support.bundle(settings))["database"] == {"unreadable": "database-behind"}
-    assert not os.listdir(tmp_path), "what was empty stays empty, so that a backup can be restored into it"
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
