@@ -31,9 +31,12 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"] not in {"/livez", "/readyz"}:
+        if scope["type"] == "http" and scope["path"] != "/livez":
+            # Whether the gateway is ready asks database, chain and nodes. Who asks is not held to account for what
+            # else comes from its address: a load balancer's checks go on while its callers are refused.
+            which = "health " if scope["path"] == "/readyz" else ""
             try:
-                self._buckets.spend(self._caller(scope))
+                self._buckets.spend(which + self._caller(scope))
             except LimitedError as error:
                 await self._refuse(error)(scope, receive, send)
                 return

@@ -69,6 +69,12 @@ async def test_one_ipv6_network_is_one_caller() -> None:
     assert await ask(app, "2001:db8:0:1::1") == 200
 
 
-async def test_health_is_never_limited() -> None:
+async def test_whether_the_process_runs_is_never_limited() -> None:
     app = limited()
     assert [await ask(app, "192.0.2.1", path="/livez") for _ in range(3)] == [200] * 3
+
+
+async def test_whether_the_gateway_is_ready_has_a_limit_of_its_own() -> None:
+    app = limited()
+    assert [await ask(app, "192.0.2.1", path=path) for path in ("/v1/gateway", "/v1/gateway")] == [200, 429]
+    assert [await ask(app, "192.0.2.1", path="/readyz") for _ in range(2)] == [200, 429]
