@@ -150,7 +150,7 @@ class Idempotency:
                 )
             )
             insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-            made = await session.scalar(
+            made: UnixSeconds | None = await session.scalar(
                 insert(IdempotentAnswer)
                 .values(key_digest=key_digest, request_digest=request_digest, started_at=now)
                 .on_conflict_do_nothing()
