@@ -14,7 +14,10 @@
 Codes are public, kebab-case, never reused; `platemark.protocol.codes` lists them.
 """
 
+import errno
 from enum import StrEnum
+from pathlib import Path
+from typing import Final
 
 
 class Kind(StrEnum):
@@ -109,3 +112,25 @@ class UsageError(PlatemarkError):
 
     def __init__(self, message: str, *, code: str = "usage", hint: str | None = None) -> None:
         super().__init__(message, kind=Kind.MALFORMED, code=code, hint=hint)
+
+
+_REASONS: Final = {
+    errno.ENOSPC: ("the disk is full", "disk-full", "free some space and run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "disk-full", "free some space and run the same command again"),
+    errno.EACCES: ("permission denied", "disk-permission", "choose another place, or change its permissions"),
+    errno.EPERM: ("permission denied", "disk-permission", "choose another place, or change its permissions"),
+    errno.EROFS: ("the file system is read-only", "disk-permission", "choose another place"),
+    errno.ENOENT: ("no such file or folder", "file-missing", "check the path"),
+    errno.EISDIR: ("it is a folder", "file-kind", "name a file"),
+    errno.ENOTDIR: ("a part of the path is not a folder", "file-kind", "check the path"),
+    errno.EEXIST: ("it exists already", "file-exists", "choose another name"),
+    errno.ENAMETOOLONG: ("the name is too long", "file-kind", "choose a shorter name"),
+}
+
+
+def local_error(error: OSError, path: Path | str) -> LocalError:
+    """Return the LocalError that says in one line what is wrong with `path`, without the machine's own text."""
+    reason, code, hint = _REASONS.get(
+        error.errno or 0, (f"the disk says {errno.errorcode.get(error.errno or 0, 'error')}", "disk-error", None)
+    )
+    return LocalError(f"{path}: {reason}", code=code, hint=hint)

@@ -1,10 +1,11 @@
 """The command line `platemark-gateway`: names the commands; each one's code and imports live elsewhere."""
 
 import sys
+from typing import NoReturn
 
 import typer
 
-from platemark.errors import PlatemarkError
+from platemark.errors import PlatemarkError, local_error
 from platemark_gateway import commands, key_commands, recovery_commands
 from platemark_gateway.chain import commands as chain_commands
 
@@ -41,14 +42,20 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run a command; an error of ours is one line on stderr and exit code 1."""
+    """Run a command; an error of ours, or of this machine, is one line on stderr and exit code 1."""
     try:
         app()
+    except OSError as error:
+        _end(local_error(error, str(error.filename or "this machine")))
     except PlatemarkError as error:
-        sys.stderr.write(f"platemark-gateway: {error.message} [{error.code}]\n")
-        if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
-        sys.exit(1)
+        _end(error)
+
+
+def _end(error: PlatemarkError) -> NoReturn:
+    sys.stderr.write(f"platemark-gateway: {error.message} [{error.code}]\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

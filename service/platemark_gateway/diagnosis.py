@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -140,19 +141,34 @@ async def _vault(settings: Settings, _clock: Clock) -> Sequence[Finding]:
 # --- database ---------------------------------------------------------------------------------------------
 
 
-async def _database(settings: Settings, clock: Clock) -> Sequence[Finding]:
+@contextlib.asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[AsyncSession]:
+    """Open a transaction that only reads; a database that is not there is not made.
+
+    Errors: LocalError `database-behind` for a file that is not there; as `Database.read`.
+    """
     database = Database(settings.database())
     try:
+        if database.is_sqlite and not await asyncio.to_thread(Path(database.engine.url.database or "").exists):
+            raise LocalError("there is none yet", code="database-behind", hint="start `serve`, or restore a backup")
         async with database.read() as session:
-            connection = await session.connection()
-            revision = await connection.run_sync(migrations.current)
-            skew = 0 if database.is_sqlite else await _skew(session, clock)
+            yield session
     finally:
         await database.close()
+
+
+async def _database(settings: Settings, clock: Clock) -> Sequence[Finding]:
+    async with reading(settings) as session:
+        connection = await session.connection()
+        revision = await connection.run_sync(migrations.found_in)
+        skew = await _skew(session, clock) if connection.dialect.name == "postgresql" else 0
     found = []
     newest = migrations.newest()
     if revision == newest:
         found.append(Finding("database", f"is at the newest revision, {revision}"))
+    elif migrations.is_newer(revision):
+        told = f"is at revision {revision}, of a newer program than this one, which knows {newest}"
+        found.append(Finding("database", told, Level.NOTE))
     else:
         behind = LocalError(
             f"is at revision {revision}, the newest is {newest}",
@@ -174,17 +190,13 @@ async def _skew(session: AsyncSession, clock: Clock) -> int:
 
 async def _state(settings: Settings, clock: Clock) -> Sequence[Finding]:
     """What the tables say of the log, the worker, the outbox and the blocks that are kept."""
-    database = Database(settings.database())
-    try:
-        async with database.read() as session:
-            return [
-                *await _log(session),
-                *await _worker(session, clock),
-                *await _outbox(session),
-                *await _kept(session, settings),
-            ]
-    finally:
-        await database.close()
+    async with reading(settings) as session:
+        return [
+            *await _log(session),
+            *await _worker(session, clock),
+            *await _outbox(session),
+            *await _kept(session, settings),
+        ]
 
 
 async def _log(session: AsyncSession) -> Sequence[Finding]:
@@ -309,14 +321,11 @@ async def _nodes(settings: Settings) -> AsyncIterator[list[ChainClient]]:
 
 
 async def _index(settings: Settings, head: int) -> Sequence[Finding]:
-    database = Database(settings.database())
     try:
-        async with database.read() as session:
+        async with reading(settings) as session:
             row = await session.get(ChainProgress, 1)
     except (PlatemarkError, SQLAlchemyError):
         return []  # the database's own check says so
-    finally:
-        await database.close()
     if row is None:
         return [Finding("index", "has seen no block yet", Level.NOTE)]
     return [Finding("index", f"is {max(0, head - row.indexed_number)} blocks behind the chain")]

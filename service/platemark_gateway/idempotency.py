@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platemark.errors import MalformedError, PlatemarkError
 from platemark.protocol.digests import tag
-from platemark.protocol.units import Digest32
+from platemark.protocol.units import Digest32, UnixSeconds
 from platemark_gateway.auth.callers import bearer
 from platemark_gateway.auth.service import principal_of
 from platemark_gateway.container import Container
@@ -32,6 +32,8 @@ _PENDING_SECONDS: Final = 120
 _WAIT_SECONDS: Final = 5
 _KEY: Final = re.compile(rb"[\x21-\x7e]{8,128}")
 _KEPT_HEADERS: Final = {b"content-type", b"cache-control", b"location"}
+_Attempt = tuple[Digest32, UnixSeconds]
+"""Whose row it is: the key's digest, and when the attempt began. One that was given up writes into no later one's."""
 
 
 class Idempotency:
@@ -63,18 +65,18 @@ class Idempotency:
             if body is None:
                 return  # the caller went away
             key_digest, request_digest = self._digests(scope, key, body)
-            kept = await self._begin(key_digest, request_digest)
-            if kept is not None:
+            begun = await self._begin(key_digest, request_digest)
+            if not isinstance(begun, int):
                 await self._require_signed_in(scope)
         except PlatemarkError as error:
             await self._refuse(error)(scope, receive, send)
             return
-        if kept is not None:
-            await _replay(kept, send)
+        if not isinstance(begun, int):
+            await _replay(begun, send)
             return
-        await self._serve(scope, receive, send, body, key_digest)
+        await self._serve(scope, receive, send, body, (key_digest, begun))
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, body: bytes, key_digest: Digest32) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, body: bytes, attempt: _Attempt) -> None:
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -86,11 +88,11 @@ class Idempotency:
             await self._app(scope, _again(body, receive), keep)
             status, data = _answer(messages)
             if 200 <= status < 300:
-                await self._finish(key_digest, status, data)
+                await self._finish(attempt, status, data)
                 served = True
         finally:
             if not served:
-                await asyncio.shield(self._forget(key_digest))
+                await asyncio.shield(self._forget(attempt))
         for message in messages:
             await send(message)
 
@@ -112,16 +114,16 @@ class Idempotency:
         mac = self._container.vault.mac("idempotency", who)
         return Digest32(mac), Digest32(hashlib.sha256(tag("idempotent-request") + body).digest())
 
-    async def _begin(self, key_digest: Digest32, request_digest: Digest32) -> dict[str, Any] | None:
-        """Return the kept answer, or None when this request is to be served now.
+    async def _begin(self, key_digest: Digest32, request_digest: Digest32) -> dict[str, Any] | UnixSeconds:
+        """Return the kept answer, or when this attempt began if it is to be served now.
 
         Errors: ConflictError `idempotency-conflict`; UnconfirmedError `idempotency-pending`.
         """
         deadline = self._container.clock.monotonic() + _WAIT_SECONDS
         while True:
             found = await self._claim(key_digest, request_digest)
-            if found is None:
-                return None
+            if isinstance(found, int):
+                return found
             if found.request_digest != request_digest:
                 raise ConflictError("this idempotency key came with another request", code="idempotency-conflict")
             if found.wrapped_answer is not None:
@@ -134,8 +136,8 @@ class Idempotency:
                 )
             await asyncio.sleep(0.05)
 
-    async def _claim(self, key_digest: Digest32, request_digest: Digest32) -> IdempotentAnswer | None:
-        """Return the row that is there, or None after a row of ours was written."""
+    async def _claim(self, key_digest: Digest32, request_digest: Digest32) -> IdempotentAnswer | UnixSeconds:
+        """Return the row that is there, or when this attempt began after a row of ours was written."""
         now = self._container.clock.now()
         async with self._container.database.begin() as session:
             await session.execute(
@@ -148,30 +150,34 @@ class Idempotency:
                 )
             )
             insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-            made = await session.scalar(
+            made: UnixSeconds | None = await session.scalar(
                 insert(IdempotentAnswer)
                 .values(key_digest=key_digest, request_digest=request_digest, started_at=now)
                 .on_conflict_do_nothing()
                 .returning(IdempotentAnswer.started_at)
             )
             if made is not None:
-                return None
-            return await session.get(IdempotentAnswer, key_digest, populate_existing=True)
+                return made
+            return await session.get_one(IdempotentAnswer, key_digest, populate_existing=True)
 
-    async def _finish(self, key_digest: Digest32, status: int, data: bytes) -> None:
+    async def _finish(self, attempt: _Attempt, status: int, data: bytes) -> None:
+        key_digest, begun = attempt
         wrapped = self._container.vault.wrap(data, _context(key_digest))
         async with self._container.database.begin() as session:
             await session.execute(
                 update(IdempotentAnswer)
-                .where(IdempotentAnswer.key_digest == key_digest)
+                .where(IdempotentAnswer.key_digest == key_digest, IdempotentAnswer.started_at == begun)
                 .values(status=status, wrapped_answer=wrapped)
             )
 
-    async def _forget(self, key_digest: Digest32) -> None:
+    async def _forget(self, attempt: _Attempt) -> None:
+        key_digest, begun = attempt
         async with self._container.database.begin() as session:
             await session.execute(
                 delete(IdempotentAnswer).where(
-                    IdempotentAnswer.key_digest == key_digest, IdempotentAnswer.wrapped_answer.is_(None)
+                    IdempotentAnswer.key_digest == key_digest,
+                    IdempotentAnswer.started_at == begun,
+                    IdempotentAnswer.wrapped_answer.is_(None),
                 )
             )
 

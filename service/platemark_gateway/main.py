@@ -98,6 +98,7 @@ def create_app(container: Container) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,  # whereto, the Host header would say, which is the caller's word
     )
     app.state.container = container
     app.state.worker_health = None

@@ -14,6 +14,7 @@ _INSIDE = tuple(
     ip_network(network)
     for network in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
+_DATABASES: Final = ("sqlite+aiosqlite:///", "postgresql+psycopg://")
 _SEVERAL: Final = re.compile(r",\s*(?=https?://)")
 
 
@@ -117,6 +118,13 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("the gateway's address begins with http:// or https://")
         return None if value is None else value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(_DATABASES):
+            raise ValueError(f"a database's address begins with {' or '.join(_DATABASES)}")
+        return value
 
     @field_validator("rpc_url")
     @classmethod

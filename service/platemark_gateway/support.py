@@ -18,8 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from platemark.errors import PlatemarkError
 from platemark_gateway.clock import Clock, SystemClock
-from platemark_gateway.db.session import Database
-from platemark_gateway.diagnosis import examine
+from platemark_gateway.diagnosis import examine, reading
 from platemark_gateway.models.audit import AuditEntry
 from platemark_gateway.models.base import Base
 from platemark_gateway.models.blocks import KeptRoot
@@ -88,9 +87,8 @@ def _version(package: str) -> str | None:
 
 async def _tables(settings: Settings, clock: Clock) -> Mapping[str, Any]:
     load_models()
-    database = Database(settings.database())
     try:
-        async with database.read() as session:
+        async with reading(settings) as session:
             rows = {
                 name: await session.scalar(select(func.count()).select_from(table))
                 for name, table in sorted(Base.metadata.tables.items())
@@ -128,5 +126,3 @@ async def _tables(settings: Settings, clock: Clock) -> Mapping[str, Any]:
         return {"unreadable": error.code}
     except SQLAlchemyError as error:
         return {"unreadable": type(error).__name__}
-    finally:
-        await database.close()

@@ -180,6 +180,28 @@ async def test_the_end_of_a_token_is_told_again_when_only_the_copy_knew_it(
     assert (await agent.send(agent.request(2))).json()["code"] == "token-stopped"
 
 
+async def test_a_backup_of_a_gateway_that_has_not_counted_its_restore_yet_loses_no_print(
+    agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, copy = tmp_path_factory.mktemp("away"), tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    await agent.redeem(1)
+    await publish(gateway)
+    stored.back_up(folder / "first")
+    await agent.redeem(2)
+    await shipping.ship(gateway.container)
+    await stored.lose()
+    await stored.bring_back(folder / "first", tail=copy)
+    stored.back_up(folder / "second")
+    await stored.lose()
+    await stored.bring_back(folder / "second")
+    await service.open_log(gateway.container)
+    assert await reconcile.step(gateway.container)
+    assert (await agent.state())["released"] == 2
+    await publish(gateway)
+    await check_that_all_agree(gateway, agent.token_id)
+
+
 async def test_entries_beside_a_copy_that_somebody_changed_are_refused_before_anything_is_touched(
     agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

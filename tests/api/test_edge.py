@@ -22,6 +22,7 @@ from platemark_gateway.files import keeping
 from platemark_gateway.info import health
 from platemark_gateway.main import TAGS, create_app
 from platemark_gateway.models.blocks import Purpose
+from platemark_gateway.worker import counting
 from platemark_gateway.worker.loop import StepState
 from platemark_gateway.worker.reporting import report
 from simulators.databases import database_of
@@ -74,6 +75,11 @@ async def test_health_names_the_part_that_is_away(gateway: SimulatedGateway) -> 
     ill = await gateway.client.get("/readyz")
     assert (ill.status_code, ill.json()["parts"]) == (503, parts | {"chain": "rpc-unreachable"})
     assert (await gateway.client.get("/livez")).status_code == 200
+
+
+async def test_nobody_is_sent_where_the_caller_says(gateway: SimulatedGateway) -> None:
+    for path in ("/v1/gateway/", "/v1/blobs/"):
+        assert problem(await gateway.client.get(path, headers={"Host": "evil.example"})) == (404, "route-unknown")
 
 
 async def test_unknown_addresses_and_methods_have_problem_documents(gateway: SimulatedGateway) -> None:
@@ -244,6 +250,13 @@ async def test_every_metric_is_on_the_page_for_operators(gateway: SimulatedGatew
         "platemark_ship_lag_entries",
         "platemark_ship_lag_seconds",
     }
+
+
+async def test_every_step_of_the_worker_is_on_the_page_for_operators(gateway: SimulatedGateway) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    named = re.findall("`([a-z]+)`", page.partition("The worker's steps are ")[2].partition("\n\n")[0])
+    others = ["indexing", "reserving", "outbox", "reporting"]
+    assert sorted(named) == sorted([*counting.steps(gateway.container), *others])
 
 
 async def test_metrics_count_requests_by_route_and_show_the_gateways_state(gateway: SimulatedGateway) -> None:

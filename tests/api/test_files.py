@@ -1,4 +1,7 @@
+import resource
+import tempfile
 from collections.abc import AsyncIterator
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -53,6 +56,28 @@ async def test_an_upload_that_breaks_off_leaves_nothing(gateway: SimulatedGatewa
     headers = await gateway.sign_in(ALICE)
     answer = await gateway.client.post("/v1/blobs", content=b"half", headers=headers | {"Content-Length": "8"})
     assert problem(answer) == (400, "upload-broken")
+    assert gateway.blocks.blocks == {}
+
+
+async def test_an_upload_that_finds_no_room_is_told_so(
+    gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await gateway.sign_in(ALICE)
+    make = tempfile.TemporaryFile
+
+    def full(**options: Any) -> IO[bytes]:
+        file: IO[bytes] = make(**options)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        return file
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    try:
+        answer = await gateway.client.post("/v1/blobs", content=bytes(3 * LEAF_BYTES), headers=headers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert problem(answer) == (503, "blocks-unwritable")
+    assert answer.headers["retry-after"] == "30"
     assert gateway.blocks.blocks == {}
 
 

@@ -1,10 +1,12 @@
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import func, select
 
 from platemark.protocol.accounts import AccountKey
+from platemark_gateway.auth import service as auth
 from platemark_gateway.models.access import ApiKey
 from platemark_gateway.models.idempotency import IdempotentAnswer
 from simulators.gateway import SimulatedGateway
@@ -97,6 +99,29 @@ async def test_a_dead_attempt_does_not_block_for_ever(gateway: SimulatedGateway)
         row.wrapped_answer = None  # as if the process had died before it answered
     gateway.clock.forward(121)
     assert (await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)).status_code == 201
+
+
+async def test_an_attempt_that_was_given_up_does_not_answer_for_the_next(
+    gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    principal_of, reached, go_on = auth.principal_of, asyncio.Event(), asyncio.Event()
+
+    async def slow_once(*given: Any) -> Any:
+        if not reached.is_set():
+            reached.set()
+            await go_on.wait()
+        return await principal_of(*given)
+
+    headers = await gateway.sign_in(ALICE) | KEY
+    monkeypatch.setattr(auth, "principal_of", slow_once)
+    first = asyncio.create_task(gateway.client.post("/v1/api-keys", json=BODY | {"name": "slow"}, headers=headers))
+    await reached.wait()
+    gateway.clock.forward(121)
+    second = await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
+    go_on.set()
+    assert ((await first).status_code, second.status_code) == (201, 201)
+    again = await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
+    assert again.content == second.content
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 129, "with space in it"])

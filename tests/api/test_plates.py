@@ -10,12 +10,15 @@ from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
 from platemark.protocol.content_key import ContentKey
 from platemark.protocol.permission import AgentSeed
-from platemark.protocol.units import Digest32
+from platemark.protocol.units import Digest32, id_text
 from platemark.protocol.voucher import SignedRequest
+from platemark_gateway.models.audit import AuditEntry
 from platemark_gateway.models.print import Print
 from platemark_gateway.models.printlog import LogEntry
 from platemark_gateway.models.token import Token
 from platemark_gateway.prints import desk as desks
+from platemark_gateway.prints import service
+from platemark_gateway.prints.service import Order
 from simulators.agent import Agent
 from simulators.chain import DEPLOYMENT
 from simulators.gateway import SimulatedGateway
@@ -158,3 +161,18 @@ async def test_a_plate_has_a_smallest_and_a_largest_size(agent: Agent, number: i
     body = agent.body(agent.request(1))
     answer = await agent.post("/v1/prints/plate", {"redemptions": [body] * number})
     assert (answer.status_code, answer.json()["code"]) == (422, "request-schema")
+
+
+async def test_a_refused_plate_leaves_no_act_beside_a_print_of_its_batch(
+    agent: Agent, other: Agent, gateway: SimulatedGateway
+) -> None:
+    third = await Agent(gateway, agent.designer, salt=Digest32(b"\x0d" * 32)).reserved(prints=2)
+
+    def order(each: Agent, sequence: int) -> Order:
+        return Order(each.request(sequence), each.recipient.public_bytes, each.key.address)
+
+    async with gateway.container.database.begin() as session:
+        await service.count(session, gateway.container, [[order(agent, 1), order(other, 7)], [order(third, 1)]])
+    async with gateway.container.database.read() as reading:
+        acts = await reading.scalars(select(AuditEntry.subject).where(AuditEntry.action == "print.release"))
+        assert list(acts) == [id_text(third.token_id)]

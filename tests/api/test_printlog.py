@@ -244,6 +244,17 @@ def _is_sqlite(gateway: SimulatedGateway) -> bool:
     return gateway.container.database.is_sqlite
 
 
+async def test_what_is_known_has_its_stored_answer_in_quarantine_too(agent: Agent, gateway: SimulatedGateway) -> None:
+    await agent.redeem(1)
+    report = agent.report(1)
+    first = await agent.send_report(report)
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(LogHead).values(quarantine="it is behind", quarantined_at=gateway.clock.now()))
+    assert (await agent.send(agent.request(1))).status_code == 200
+    again = await agent.send_report(report)
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
 async def test_a_database_behind_its_checkpoint_is_quarantined(agent: Agent, gateway: SimulatedGateway) -> None:
     await fill(gateway, 5)
     await sequence(gateway)

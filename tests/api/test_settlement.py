@@ -212,3 +212,24 @@ async def test_only_the_operator_settles(agent: Agent, gateway: SimulatedGateway
     assert (await gateway.client.post("/v1/settlements", json={})).status_code == 401
     session = await gateway.sign_in(agent.holder)
     assert (await gateway.client.post("/v1/settlements", json={}, headers=session)).status_code == 403
+
+
+async def test_pages_leave_out_no_settlement_that_was_made_in_the_same_second(
+    agent: Agent, gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_USES", 1)
+    others = [
+        await Agent(gateway, agent.designer, salt=Digest32(bytes([number]) * 32)).reserved(2) for number in (2, 3)
+    ]
+    for each in (agent, *others):
+        await each.redeem(1)
+        await each.finish(1)
+    assert await settle(gateway) == 3
+    seen, path = [], "/v1/settlements?limit=2"
+    while True:
+        page = (await gateway.client.get(path)).json()
+        seen += [item["id"] for item in page["items"]]
+        if page["cursor"] is None:
+            break
+        path = f"/v1/settlements?limit=2&cursor={page['cursor']}"
+    assert len(seen) == len(set(seen)) == 3

@@ -143,6 +143,13 @@ async def test_a_key_works_until_it_is_revoked_and_is_shown_once(gateway: Simula
     assert (await gateway.client.post("/v1/blobs", content=b"block", headers=key)).status_code == 401
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "two\nlines", "\u202egnp.exe", " padded", "a" * 81])
+async def test_a_keys_name_is_one_line_of_visible_text(gateway: SimulatedGateway, name: str) -> None:
+    session = await gateway.sign_in(ALICE)
+    answer = await gateway.client.post("/v1/api-keys", json={"name": name, "scopes": ["centre"]}, headers=session)
+    assert (answer.status_code, answer.json()["code"]) == (400, "plain-text")
+
+
 async def test_a_key_does_no_more_than_its_scopes(gateway: SimulatedGateway) -> None:
     session = await gateway.sign_in(ALICE)
     made = await gateway.client.post("/v1/api-keys", json={"name": "slicer", "scopes": ["centre"]}, headers=session)

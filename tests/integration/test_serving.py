@@ -3,10 +3,11 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,35 @@ async def test_several_processes_serve_one_gateway(tmp_path: Path, chain: ChainP
             worker.communicate(timeout=60)
         assert worker.returncode == 0
         assert [first.stop(), second.stop()] == [0, 0]
+
+
+def answer_to(url: str, *pieces: bytes) -> bytes:
+    """Return what is answered to these bytes before the connection is closed."""
+    address = httpx.URL(url)
+    found = b""
+    with socket.create_connection((address.host, address.port or 80), timeout=30) as connection:
+        with suppress(ConnectionError):  # closed while more was to come
+            for piece in pieces:
+                connection.sendall(piece)
+        with suppress(ConnectionError):
+            while part := connection.recv(1 << 16):
+                found += part
+    return found
+
+
+def test_a_head_that_does_not_end_is_refused_before_it_is_kept(tmp_path: Path, chain: ChainProcess) -> None:
+    get, end = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", b"\r\n\r\n"
+    post = b"POST /v1/designs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
+    endless = [b"X: ", *[b"a" * (1 << 20)] * 64]
+    with serving(tmp_path / "gateway", chain) as served:
+        assert b" 200 OK" in answer_to(served.url, get, b"X: " + b"a" * 30_000, end)
+        assert b" 400 Bad Request" in answer_to(served.url, get, *endless)
+        assert b" 400 Bad Request" in answer_to(served.url, get, *[b"X: a\r\n" * 10_000] * 100)
+        chunked = [post, b"Transfer-Encoding: chunked" + end]
+        assert b" 422 " in answer_to(served.url, *chunked, *[chunk] * 32, b"0" + end)
+        assert answer_to(served.url, *chunked, chunk, b"0\r\n", *endless).count(b"HTTP/1.1 ") == 1
+        assert served.get("/livez").status_code == 200
 
 
 def test_the_exported_log_key_signs_as_the_gateway_does(tmp_path: Path, chain: ChainProcess) -> None:

@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from platemark.cli.config import EVERYWHERE, GlobalOptions, Invocation, Unfinished, environment
 from platemark.cli.exit_codes import ExitCode, exit_code
 from platemark.cli.ui import Ui, visible
-from platemark.errors import Kind, PlatemarkError, UsageError
+from platemark.errors import Kind, PlatemarkError, UsageError, local_error
 
 COMMANDS: Final[Mapping[str, str]] = {
     "keys": "Make, list and keep account keys and recovery kits.",
@@ -162,8 +162,6 @@ def _failed(ui: Ui, error: BaseException, unfinished: Unfinished) -> ExitCode:
         case BrokenPipeError():
             return ExitCode.FAILED
         case OSError():
-            from platemark.sdk.files import local_error
-
             told = local_error(error, str(error.filename or "this machine"))
         case _:
             told = _internal(error)

@@ -8,28 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from platemark.errors import LocalError
-
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "disk-full", "free some space and run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up", "disk-full", "free some space and run the same command again"),
-    errno.EACCES: ("permission denied", "disk-permission", "choose another place, or change its permissions"),
-    errno.EPERM: ("permission denied", "disk-permission", "choose another place, or change its permissions"),
-    errno.EROFS: ("the file system is read-only", "disk-permission", "choose another place"),
-    errno.ENOENT: ("no such file or folder", "file-missing", "check the path"),
-    errno.EISDIR: ("it is a folder", "file-kind", "name a file"),
-    errno.ENOTDIR: ("a part of the path is not a folder", "file-kind", "check the path"),
-    errno.EEXIST: ("it exists already", "file-exists", "choose another name"),
-    errno.ENAMETOOLONG: ("the name is too long", "file-kind", "choose a shorter name"),
-}
-
-
-def local_error(error: OSError, path: Path | str) -> LocalError:
-    """Return the LocalError that says in one line what is wrong with `path`, without the machine's own text."""
-    reason, code, hint = _REASONS.get(
-        error.errno or 0, (f"the disk says {errno.errorcode.get(error.errno or 0, 'error')}", "disk-error", None)
-    )
-    return LocalError(f"{path}: {reason}", code=code, hint=hint)
+from platemark.errors import LocalError, local_error
 
 
 @contextmanager

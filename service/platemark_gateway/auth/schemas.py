@@ -1,12 +1,23 @@
 """Bodies of sign-in and API keys."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from platemark.protocol.plain_text import line_of
 from platemark_gateway.auth.scopes import Scope
-from platemark_gateway.wire import AccountSignature, AddressField, Wire
+from platemark_gateway.wire import AccountSignature, AddressField, Text, Wire
+
+_LONGEST_NAME = 80
+
+
+def _name(value: Any) -> str:
+    return line_of(value, max_length=_LONGEST_NAME)
+
+
+NameInput = Annotated[str, Text(_name, str, {"type": "string", "minLength": 1, "maxLength": _LONGEST_NAME}, ())]
+"""One line of visible text."""
 
 
 class ChallengeRequest(Wire):
@@ -46,7 +57,7 @@ class SignInAnswer(Wire):
 class ApiKeyRequest(Wire):
     """A new key for a machine; its scopes are among the caller's."""
 
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: NameInput
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=4)]
 
 

@@ -8,10 +8,41 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from platemark.errors import LocalError
 
 _COLLECT_AFTER: Final = 20_000
+MOST_HEAD_BYTES: Final = 1 << 16
+"""Of a request's head, and of what follows its body; a little more passes, as it arrived."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Serves one connection; refuses a request whose head never ends, which the parser would keep for ever."""
+
+    _bytes_without_progress = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived."""
+        self._bytes_without_progress += len(data)
+        super().data_received(data)
+        if self._bytes_without_progress > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request's headers are too large.")
+
+    def on_headers_complete(self) -> None:
+        """Note that a head has ended."""
+        self._bytes_without_progress = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Note that a body goes on."""
+        self._bytes_without_progress = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that a request has ended."""
+        self._bytes_without_progress = 0
+        super().on_message_complete()
 
 
 def listen(host: str, port: int, preferred: int | None = None) -> socket.socket:
@@ -48,7 +79,13 @@ async def run_server(
         signal.signal(number, lambda *_: None)  # uvicorn raises what it caught once more after it has ended
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5, proxy_headers=False
+            app,
+            http=BoundedHttp,
+            log_config=None,
+            access_log=False,
+            lifespan="auto",
+            timeout_graceful_shutdown=5,
+            proxy_headers=False,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))

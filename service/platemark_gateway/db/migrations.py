@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import Connection, TypeDecorator, inspect, text
 
 from platemark.errors import LocalError
+from platemark_gateway import telemetry
 from platemark_gateway.db.locks import key_of
 from platemark_gateway.db.session import Database
 
@@ -27,11 +28,6 @@ def folder() -> Path:
     raise LocalError("the database's migrations are not installed", code="migrations-missing")
 
 
-def newest() -> str:
-    """Return the newest revision; files are named after theirs, which are numbered."""
-    return max(path.name.partition("_")[0] for path in (folder() / "versions").glob("[0-9]*_*.py"))
-
-
 def config(connection: Connection | None = None) -> "Config":
     """Return Alembic's configuration, with the connection to work on."""
     from alembic.config import Config
@@ -43,24 +39,48 @@ def config(connection: Connection | None = None) -> "Config":
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the database to a revision, in one transaction."""
-    async with database.engine.connect() as connection:
-        found = await connection.run_sync(current)
-    if found == (newest() if revision == "head" else revision):
+    """Bring the database to a revision, in one transaction; one that a newer program made stays as it is.
+
+    Errors: UnavailableError `database-unreachable`.
+    """
+    async with database.connect() as connection:
+        await connection.run_sync(_upgrade, newest() if revision == "head" else revision)
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    if found_in(connection) == revision:
         return
     # A gateway starts far more often than it is migrated, and Alembic takes longer to import than to find nothing.
     from alembic import command
 
-    async with database.engine.begin() as writing:
-        await writing.run_sync(lambda raw: command.upgrade(config(raw), revision))
+    take_lock(connection)
+    if is_newer(found := found_in(connection)):
+        telemetry.log().warning("database.newer", revision=found)
+        return
+    command.upgrade(config(connection), revision)
 
 
-def current(connection: Connection) -> str | None:
-    """Return the revision of a database; None for one without tables."""
+def found_in(connection: Connection) -> str | None:
+    """Return at which revision a database is; None before the first."""
     if not inspect(connection).has_table(_VERSIONS):
         return None
     found = connection.scalar(text(f"SELECT version_num FROM {_VERSIONS}"))  # noqa: S608 (a name of our own)
     return None if found is None else str(found)
+
+
+def newest() -> str:
+    """Return the newest revision that this program knows."""
+    return max(_revisions())
+
+
+def is_newer(revision: str | None) -> bool:
+    """Return whether a revision is of a newer program, whose tables this one can use: none is taken away at once."""
+    return revision is not None and revision not in _revisions()
+
+
+def _revisions() -> set[str]:
+    """Return every revision; files are named after theirs, which are numbered."""
+    return {path.name.partition("_")[0] for path in (folder() / "versions").glob("[0-9]*_*.py")}
 
 
 def take_lock(connection: Connection) -> None:

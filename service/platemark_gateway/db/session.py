@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from platemark_gateway.db.engine import BUSY_TIMEOUT_SECONDS, READ_ONLY, create_engine
 from platemark_gateway.errors import UnavailableError
@@ -61,6 +61,12 @@ class Database:
         """Open a transaction that only reads; errors as `begin`."""
         async with _mapped(), self._read() as session, session.begin():
             yield session
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection in a transaction of its own, as migrations need; errors as `begin`."""
+        async with _mapped(), self.engine.begin() as connection:
+            yield connection
 
     async def close(self) -> None:
         """Close every connection."""

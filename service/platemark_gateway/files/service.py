@@ -5,7 +5,9 @@ holds neither a thread nor a transaction.
 """
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import IO, Final
@@ -17,6 +19,7 @@ from platemark.protocol.cid import Cid, unixfs_blocks
 from platemark.protocol.units import Address, Digest32
 from platemark_gateway.audit import journal
 from platemark_gateway.container import Container
+from platemark_gateway.errors import UnavailableError
 from platemark_gateway.files import keeping
 from platemark_gateway.files.schemas import BlobAnswer
 from platemark_gateway.models.blocks import Purpose
@@ -29,9 +32,10 @@ async def store(
 ) -> BlobAnswer:
     """Store a file's blocks and return what it became; the root is pinned, and kept from now on.
 
-    Errors: MalformedError `upload-broken` when fewer bytes came than were declared; UnavailableError of the store.
+    Errors: MalformedError `upload-broken` when fewer bytes came than were declared; UnavailableError of the store, and
+        `blocks-unwritable` when there is no room for the temporary file.
     """
-    with tempfile.TemporaryFile(dir=container.settings.data) as file:
+    with _room(), tempfile.TemporaryFile(dir=container.settings.data) as file:
         size, digest = await _receive(file, body)
         if declared_bytes is not None and size != declared_bytes:
             raise MalformedError(f"{size} of {declared_bytes} bytes came", code="upload-broken")
@@ -43,6 +47,18 @@ async def store(
             session, container.clock, actor=actor, action="blob.store", subject=root.text, detail={"bytes": size}
         )
     return BlobAnswer(cid=root.text, bytes=size, sha256=digest)
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            f"the gateway cannot take a file now: {os.strerror(error.errno or 0)}",
+            code="blocks-unwritable",
+            retry_after_seconds=30,
+        ) from error
 
 
 async def _receive(file: IO[bytes], body: AsyncIterator[bytes]) -> tuple[int, Digest32]:

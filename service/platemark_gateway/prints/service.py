@@ -242,6 +242,7 @@ class _Batch:
             del self._prints[values["token_id"], values["sequence"]]
         del self._new_prints[noted:]
         del self._new_entries[noted:]
+        del self._acts[noted:]
 
     def _decide(self, order: Order) -> Counted:
         request = order.signed.request
@@ -489,23 +490,23 @@ async def record_outcome(
     """Record the one final outcome of a print; the report was checked. The same report has the same answer.
 
     Whether it uses a spare is decided under the token's lock: it gives its print back while spares last and the
-    counts are not frozen by a close.
+    counts are not frozen by a close. An outcome that is known has its stored answer in quarantine too.
 
     Errors: NotFoundError `print-unknown`; ConflictError `outcome-exists`, `outcome-late`; UnavailableError
         `quarantine`.
     """
     outcome = report.signed.outcome
-    head = await tokens.open_log(session)
     row = (await repository.lock_tokens(session, [outcome.token_id])).get(outcome.token_id)
-    if row is None or await repository.get_print(session, outcome.token_id, outcome.sequence) is None:
-        raise errors.print_unknown()
     known = await repository.get_outcome(session, outcome.token_id, outcome.sequence)
-    if known is not None:
+    if row is not None and known is not None:
         if (known.result, known.receipt_digest) != (outcome.result, outcome.receipt_digest):
             raise errors.outcome_final(result_text(Result(known.result)))
         if known.promise is None:
-            await _complete_outcome(session, container, head, known, report)
+            await _complete_outcome(session, container, await tokens.open_log(session), known, report)
         return _stored_outcome(container, row, known, envelope)
+    head = await tokens.open_log(session)
+    if row is None or await repository.get_print(session, outcome.token_id, outcome.sequence) is None:
+        raise errors.print_unknown()
     progress = await tokens.progress_of(session, container)
     now = chain_now(container.clock, progress.head.timestamp)
     if row.ended_at is not None or now + head.merge_delay_seconds > row.expires_at + OUTCOME_SECONDS:

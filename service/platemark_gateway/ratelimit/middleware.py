@@ -32,9 +32,12 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"] not in {"/livez", "/readyz"}:
+        if scope["type"] == "http" and scope["path"] != "/livez":
+            # Whether the gateway is ready asks database, chain and nodes. Who asks is not held to account for what
+            # else comes from its address: a load balancer's checks go on while its callers are refused.
+            which = "health " if scope["path"] == "/readyz" else ""
             try:
-                self._buckets.spend(self._caller(scope))
+                self._buckets.spend(which + self._caller(scope))
             except LimitedError as error:
                 await self._refuse(error)(scope, receive, send)
                 return
@@ -63,9 +66,10 @@ def _address(scope: Scope, trusted_proxies: Collection[str]) -> ipaddress.IPv4Ad
     client = scope.get("client")
     address = client[0] if client else ""
     if address in trusted_proxies:
-        forwarded = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), b"")
-        # The last entry is the one that our own proxy wrote; earlier ones are the caller's claims.
-        address = forwarded.decode("latin-1").rpartition(",")[2].strip() or address
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        # The last entry is the one that our own proxy wrote, in a line of its own or not; earlier ones are the
+        # caller's claims.
+        address = b",".join(forwarded).decode("latin-1").rpartition(",")[2].strip() or address
     return _parsed(address)
 
 

@@ -8,8 +8,8 @@
    `restore` take this step again, to its end, before anything else
 
 The log is never set back. Of the backup's log, the one that lies in the folder and a shipped copy, the furthest stays,
-with the files of all of them; blocks are added to those that are there. What is replaced is kept beside the new, under
-the name `….replaced-<time>`, but for PostgreSQL's schema.
+with the files of all of them, and with the entries that waited beside it to be counted; blocks are added to those that
+are there. What is replaced is kept beside the new, under the name `….replaced-<time>`, but for PostgreSQL's schema.
 
 A database that is behind the log after this starts in quarantine and counts the difference (`printlog.rebuild`).
 """
@@ -149,9 +149,10 @@ def _restore(
         log = furthest(manifest, vault, _log_copies(source, data, tail))
         for path, found in log.files.items():
             copy_durably(found, stage / _NEW / LOG / path, mode=_PUBLIC_FILE)
-        if tail is not None and (tail / WAITING).exists():
-            Waiting.parse((tail / WAITING).read_bytes(), vault)
-            copy_durably(tail / WAITING, stage / _NEW / LOG / WAITING)
+        waiting = _waiting(source, data, tail)
+        if waiting is not None:
+            Waiting.parse(waiting.read_bytes(), vault)
+            copy_durably(waiting, stage / _NEW / LOG / WAITING)
         database.stage(source / database.dump_name, stage / _DATABASE)
         sync_tree(stage)
         stamp = _new_stamp(data, clock)
@@ -219,6 +220,18 @@ def _log_copies(source: Path, data: Path, tail: Path | None) -> list[tuple[str, 
             )
         copies.append(("the shipped copy", tail))
     return copies
+
+
+def _waiting(source: Path, data: Path, tail: Path | None) -> Path | None:
+    """Return the entries that wait beside a copy of the log and must come into the folder; those there stay.
+
+    The shipped copy's are the newest: nothing is shipped before what a restore brought is counted.
+    """
+    if tail is not None and (tail / WAITING).exists():
+        return tail / WAITING
+    if (data / LOG / WAITING).exists() or not (source / LOG / WAITING).exists():
+        return None
+    return source / LOG / WAITING
 
 
 # --- steps 2 and 4 ----------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Settlements over HTTP: what was sent to the ledger, and "now" for the operator."""
 
+import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Query, status
 
-from platemark.protocol.units import UnixSeconds
 from platemark_gateway.auth.callers import Operator
 from platemark_gateway.container import Services
 from platemark_gateway.db.session import Reading, Writing
@@ -33,15 +33,14 @@ async def request_settlement(
 async def list_settlements(
     container: Services,
     session: Reading,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,12}$")] = None,
+    cursor: uuid.UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> SettlementList:
-    """Return settlements, newest first; the cursor is a time."""
-    before = None if cursor is None else UnixSeconds(int(cursor))
-    states = await service.page(session, container, before=before, limit=limit)
+    """Return settlements, newest first; the cursor is the id of the last one."""
+    states = await service.page(session, container, before=cursor, limit=limit)
     return SettlementList(
         items=[_view(state) for state in states],
-        cursor=str(states[-1].row.created_at) if len(states) == limit else None,
+        cursor=str(states[-1].row.id) if len(states) == limit else None,
     )
 
 

@@ -141,11 +141,11 @@ async def forget_requests(session: AsyncSession, up_to: int) -> None:
     await session.execute(delete(SettlementRequest).where(SettlementRequest.id <= up_to))
 
 
-async def page(session: AsyncSession, *, before: UnixSeconds | None, limit: int) -> Sequence[Settlement]:
-    """Return settlements, newest first."""
-    query = select(Settlement).order_by(Settlement.created_at.desc(), Settlement.id.desc()).limit(limit)
+async def page(session: AsyncSession, *, before: uuid.UUID | None, limit: int) -> Sequence[Settlement]:
+    """Return settlements, newest first: later ids sort after earlier ones."""
+    query = select(Settlement).order_by(Settlement.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(Settlement.created_at < before)
+        query = query.where(Settlement.id < before)
     return (await session.scalars(query)).all()
 
 

@@ -4,6 +4,7 @@ The numbers are those of docs/flows/settlement.md. Repeating is harmless everywh
 in one open settlement at most, and the ledger passes over what is stale.
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -219,7 +220,7 @@ async def _queue(session: AsyncSession, container: Container, uses: Sequence[Use
 
 
 async def page(
-    session: AsyncSession, container: Container, *, before: UnixSeconds | None, limit: int
+    session: AsyncSession, container: Container, *, before: uuid.UUID | None, limit: int
 ) -> list[SettlementState]:
     """Return settlements, newest first."""
     return [

@@ -1,5 +1,6 @@
 """The doctor tells everything that is wrong at once."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from platemark.protocol.cid import raw_cid
-from platemark_gateway import diagnosis
+from platemark_gateway import diagnosis, support
 from platemark_gateway.diagnosis import Finding, Level
 from platemark_gateway.files import keeping
 from platemark_gateway.models.blocks import KeptRoot, Purpose
@@ -116,6 +117,16 @@ async def test_a_database_with_another_time_of_day_is_named(gateway: SimulatedGa
 
 
 async def test_a_database_without_tables_is_named(gateway: SimulatedGateway, tmp_path: Path) -> None:
-    settings = settings_of(gateway, f"sqlite+aiosqlite:///{tmp_path / 'another.sqlite3'}")
-    wrong = told(await diagnosis.examine(settings, gateway.clock), Level.WRONG)
+    file = tmp_path / "another.sqlite3"
+    file.touch()
+    wrong = told(await diagnosis.examine(settings_of(gateway, f"sqlite+aiosqlite:///{file}")), Level.WRONG)
     assert {"database", "state"} <= set(wrong)
+
+
+async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    """What was empty stays empty, so that a backup can be restored into it."""
+    settings = Settings(data=tmp_path, passphrase=SecretStr(PASSPHRASE), rpc_url="http://127.0.0.1:1")
+    wrong = told(await diagnosis.examine(settings), Level.WRONG)
+    assert {"vault", "database", "state", "chain"} <= set(wrong)
+    assert (await support.bundle(settings))["database"] == {"unreadable": "database-behind"}
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))

@@ -1,6 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from platemark.errors import UsageError
+from platemark_gateway.commands import settings_of
 from platemark_gateway.settings import Settings, without_credentials
 
 
@@ -19,3 +21,14 @@ def test_what_is_no_list_of_endpoints_is_refused(text: str) -> None:
 def test_addresses_are_shown_without_what_may_be_secret() -> None:
     shown = without_credentials("https://user:secret@one.test/v3/secret,http://two.test?key=secret,http://three.test")
     assert shown == "https://one.test/…,http://two.test/…,http://three.test"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "garbage", "mysql://user:secret@host/name", "postgresql+asyncpg://user:secret@host/name", "sqlite:///x"],
+)
+def test_what_is_no_database_of_ours_is_refused_without_being_shown(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        settings_of(database_url=text)
+    assert refused.value.code == "settings"
+    assert "secret" not in refused.value.message

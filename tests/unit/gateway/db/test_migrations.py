@@ -55,6 +55,14 @@ def _plain(index: Any) -> str:
     return f"{index['name']} {index['column_names']} {index['unique']} {options}"
 
 
+async def test_a_program_works_on_the_tables_that_a_newer_one_made(empty_database: Database) -> None:
+    await migrations.upgrade(empty_database)
+    async with empty_database.begin() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await migrations.upgrade(empty_database)
+    assert await in_sync(empty_database, migrations.found_in) == "9999"
+
+
 async def test_the_migrations_make_exactly_the_tables_of_the_models(empty_database: Database) -> None:
     await migrations.upgrade(empty_database)
     migrated = await in_sync(empty_database, schema)

@@ -20,8 +20,8 @@ def limited(per_minute: int = 1, trusted: Sequence[str] = ()) -> RateLimit:
     return RateLimit(PlainTextResponse("served"), buckets=buckets, trusted_proxies=trusted, refuse=refuse)
 
 
-async def ask(app: ASGIApp, client: str, *, forwarded: str | None = None, path: str = "/v1/gateway") -> int:
-    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded is not None else []
+async def ask(app: ASGIApp, client: str, *forwarded: str, path: str = "/v1/gateway") -> int:
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
     scope: Scope = {"type": "http", "path": path, "method": "GET", "headers": headers, "client": (client, 1)}
     statuses: list[int] = []
 
@@ -43,17 +43,23 @@ async def test_each_address_has_its_own_limit() -> None:
 
 async def test_a_forwarded_address_is_believed_from_trusted_proxies_only() -> None:
     app = limited()
-    assert await ask(app, "192.0.2.1", forwarded="198.51.100.1") == 200
-    assert await ask(app, "192.0.2.1", forwarded="198.51.100.2") == 429
+    assert await ask(app, "192.0.2.1", "198.51.100.1") == 200
+    assert await ask(app, "192.0.2.1", "198.51.100.2") == 429
     app = limited(trusted=["192.0.2.1"])
-    assert await ask(app, "192.0.2.1", forwarded="198.51.100.1") == 200
-    assert await ask(app, "192.0.2.1", forwarded="198.51.100.2") == 200
+    assert await ask(app, "192.0.2.1", "198.51.100.1") == 200
+    assert await ask(app, "192.0.2.1", "198.51.100.2") == 200
 
 
 async def test_a_caller_cannot_choose_the_address_that_a_proxy_reports() -> None:
     app = limited(trusted=["192.0.2.1"])
-    assert await ask(app, "192.0.2.1", forwarded="203.0.113.1, 198.51.100.1") == 200
-    assert await ask(app, "192.0.2.1", forwarded="203.0.113.2, 198.51.100.1") == 429
+    assert await ask(app, "192.0.2.1", "203.0.113.1, 198.51.100.1") == 200
+    assert await ask(app, "192.0.2.1", "203.0.113.2, 198.51.100.1") == 429
+
+
+async def test_a_proxy_that_adds_a_line_of_its_own_is_believed_and_no_line_before_it() -> None:
+    app = limited(trusted=["192.0.2.1"])
+    assert await ask(app, "192.0.2.1", "203.0.113.1", "198.51.100.1") == 200
+    assert await ask(app, "192.0.2.1", "203.0.113.2", "198.51.100.1") == 429
 
 
 async def test_one_ipv6_network_is_one_caller() -> None:
@@ -63,6 +69,12 @@ async def test_one_ipv6_network_is_one_caller() -> None:
     assert await ask(app, "2001:db8:0:1::1") == 200
 
 
-async def test_health_is_never_limited() -> None:
+async def test_whether_the_process_runs_is_never_limited() -> None:
     app = limited()
     assert [await ask(app, "192.0.2.1", path="/livez") for _ in range(3)] == [200] * 3
+
+
+async def test_whether_the_gateway_is_ready_has_a_limit_of_its_own() -> None:
+    app = limited()
+    assert [await ask(app, "192.0.2.1", path=path) for path in ("/v1/gateway", "/v1/gateway")] == [200, 429]
+    assert [await ask(app, "192.0.2.1", path="/readyz") for _ in range(2)] == [200, 429]
