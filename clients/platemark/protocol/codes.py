@@ -467,7 +467,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "prints-mismatch": CodeInfo(Kind.CONFLICT, "The chain holds another number of prints than the permission"),
     "profile-replaced": CodeInfo(
         Kind.CONFLICT,
-        "A key was not the gateway's when the entry was anchored",
+        "A key was not the gateway's when the entry was anchored, or when it was asked for",
         "with --blocks later profiles are read",
     ),
     "profile-withheld": CodeInfo(Kind.CONFLICT, "A gateway's declared keys cannot be had"),
