@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select
@@ -16,11 +16,10 @@ from platemark.protocol.release import Release
 from platemark.protocol.serial import serial_of
 from platemark.protocol.voucher import SignedRequest
 from platemark_gateway import profiles, rotation, serving
-from platemark_gateway.chain.submitter import Submitter
 from platemark_gateway.container import Container
 from platemark_gateway.models.printlog import LogEntry, LogHead
 from platemark_gateway.models.profile import Declaration
-from platemark_gateway.ports import Contract, KeyKind
+from platemark_gateway.ports import KeyKind
 from platemark_gateway.printlog import service
 from platemark_gateway.vault.files import FileVault
 from simulators.agent import Agent
@@ -45,7 +44,7 @@ async def order(gateway: SimulatedGateway, profile: GatewayProfile, *, new_epoch
             session,
             purpose="gateway.declare",
             to=container.chain.deployment.ledger,
-            data=container.calls.encode(Contract.LEDGER, "declareGateway", [profile.digest(), new_epoch]),
+            data=serving.declaration_call(container, profile, new_epoch=new_epoch),
             dedupe_key=profiles.declaration_key(profile),
         )
 
@@ -199,7 +198,7 @@ async def test_a_profile_that_is_not_ours_on_the_ledger_ends_releases(
             session,
             purpose="gateway.declare",
             to=gateway.container.chain.deployment.ledger,
-            data=gateway.container.calls.encode(Contract.LEDGER, "declareGateway", [stranger.digest(), False]),
+            data=serving.declaration_call(gateway.container, stranger, new_epoch=False),
             dedupe_key="stranger",
         )
     await gateway.chain.mine()
@@ -213,7 +212,7 @@ async def test_a_profile_that_is_not_ours_on_the_ledger_ends_releases(
 # --- interruptions --------------------------------------------------------------------------------------------
 
 
-class MiningSubmitter:
+class MiningSenders:
     """Stands in for what sends the outbox: each round makes a final block of it."""
 
     def __init__(self, gateway: SimulatedGateway) -> None:
@@ -250,20 +249,20 @@ async def test_a_rotation_that_is_interrupted_anywhere_is_finished_by_the_same_c
     agent: Agent, gateway: SimulatedGateway, first: GatewayProfile
 ) -> None:
     container, vault = gateway.container, elsewhere(gateway)
-    submitter = cast("Submitter", MiningSubmitter(gateway))
+    senders = MiningSenders(gateway)
     profile, number, interrupted = first, 0, True
     while interrupted:
         number += 1
         made = len(vault.public_keys(KeyKind.RELEASE))
         wanted = rotation.next_profile(vault, profile, 1, [KeyKind.RELEASE])
         with interrupted_at(container, number) as count, suppress(Interrupted):
-            await serving.declare(container, submitter, wanted)
+            await serving.declare(container, senders, wanted)
         interrupted = count[0] >= number
         declared = (await container.chain.gateway(first.gateway)).profile_digest
         assert declared in {profile.digest(), wanted.digest()}, "the old one or the new one"
         if declared == profile.digest():
             wanted = rotation.next_profile(elsewhere(gateway), profile, 1, [KeyKind.RELEASE])
-        await serving.declare(container, submitter, wanted)
+        await serving.declare(container, senders, wanted)
         assert (await container.chain.gateway(first.gateway)).profile_digest == wanted.digest()
         assert len(elsewhere(gateway).public_keys(KeyKind.RELEASE)) == made + 1, "one new key, however often it is said"
         await service.adopt(container)

@@ -188,6 +188,8 @@ def test_keys_give_way_to_new_ones_while_the_gateway_serves(shop: Shop, tmp_path
     shop.rotate("release")
     second = shop.make_print(token)
     assert second["serial"] == held["serial"], "an answer from between two rotations is opened again and reported"
+    sender = json.loads(shop.operate("keys", "rotate", "sender"))["sender"]
+    assert shop.keys("declared")["sender"] == sender
     shop.rotate("deposit")
     shop.designer.run("keys", "kit", "deposit", str(shop.kit))
 

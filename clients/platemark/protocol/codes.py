@@ -422,6 +422,12 @@ CODES: Final[Mapping[str, CodeInfo]] = {
         Kind.UNAVAILABLE, "The log's copy in the second place cannot be kept", "mount it, or make room"
     ),
     "state-damaged": CodeInfo(Kind.UNAVAILABLE, "The gateway's state is damaged"),
+    "sender-unfinished": CodeInfo(
+        Kind.UNAVAILABLE, "The account that sends transactions is not replaced yet", "run the same command again"
+    ),
+    "sender-withdrawn": CodeInfo(
+        Kind.UNAVAILABLE, "The account that sends transactions is no operator any more", "keys rotate sender"
+    ),
     "state-missing": CodeInfo(Kind.UNAVAILABLE, "The gateway's state is not known yet"),
     "tile-unknown": CodeInfo(Kind.NOT_FOUND, "The log has no such tile"),
     "vault-damaged": CodeInfo(Kind.INTERNAL, "The vault is damaged"),
