@@ -22,8 +22,8 @@ def upgrade() -> None:
         "sending_accounts",
         sa.Column("number", NUMBER, nullable=False),
         sa.Column("address", sa.LargeBinary(length=20), nullable=False),
-        sa.Column("began_at", NUMBER, nullable=False),
-        sa.Column("ended_at", NUMBER, nullable=True),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_sending_accounts")),
     )
 

@@ -1,12 +1,10 @@
 """Keys give way to new ones: nothing is signed with a key that no profile declares, and nothing signed is lost."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from platemark.protocol.jws import header_key_id, key_id
 from platemark.protocol.log_entry import RedeemedEntry, decode
@@ -23,6 +21,7 @@ from platemark_gateway.ports import KeyKind
 from platemark_gateway.printlog import service
 from platemark_gateway.vault.files import FileVault
 from simulators.agent import Agent
+from simulators.disasters import Interrupted, interrupted_at
 from simulators.gateway import PASSPHRASE, SimulatedGateway
 
 pytestmark = pytest.mark.anyio
@@ -221,28 +220,6 @@ class MiningSenders:
     async def run_once(self) -> bool:
         await self._gateway.chain.mine()
         return False
-
-
-class Interrupted(Exception):  # noqa: N818 (what happens to a process)
-    """The process ends here."""
-
-
-@contextmanager
-def interrupted_at(container: Container, number: int) -> Iterator[list[int]]:
-    """Interrupt what happens inside before its `number`-th statement of the database; gives how many there were."""
-    count = [0]
-
-    def before(*_: Any) -> None:
-        count[0] += 1
-        if count[0] == number:
-            raise Interrupted
-
-    engine = container.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", before)
-    try:
-        yield count
-    finally:
-        event.remove(engine, "before_cursor_execute", before)
 
 
 async def test_a_rotation_that_is_interrupted_anywhere_is_finished_by_the_same_command(

@@ -212,6 +212,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "nozzle-too-large": CodeInfo(Kind.CONFLICT, "The nozzle is larger than the design allows"),
     "outcome-exists": CodeInfo(Kind.CONFLICT, "The print has its final outcome already"),
     "outcome-final": CodeInfo(Kind.CONFLICT, "The print has its one final outcome already"),
+    "outcome-missing": CodeInfo(Kind.CONFLICT, "A print of the token has no outcome yet"),
     "outcome-late": CodeInfo(Kind.CONFLICT, "The time for outcomes is over"),
     "passphrase-short": CodeInfo(Kind.MALFORMED, "A passphrase is too short"),
     "passphrase-wrong": CodeInfo(Kind.FORBIDDEN, "The passphrase is wrong"),
@@ -253,7 +254,12 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "token-expired": CodeInfo(Kind.CONFLICT, "The token has expired, or is in its last hour"),
     "token-issued": CodeInfo(Kind.CONFLICT, "The token was issued to another recipient key"),
     "token-known": CodeInfo(Kind.CONFLICT, "This agent holds another token of the same reservation"),
-    "token-not-issued": CodeInfo(Kind.CONFLICT, "The print token was not issued yet"),
+    "token-lost": CodeInfo(
+        Kind.CONFLICT, "The print token was lost with the gateway's vault", "close it and reserve anew: token renew"
+    ),
+    "token-not-issued": CodeInfo(
+        Kind.CONFLICT, "The print token was not issued yet, or was lost with the gateway's vault"
+    ),
     "token-not-yet": CodeInfo(Kind.CONFLICT, "The token is not valid yet"),
     "token-stopped": CodeInfo(Kind.CONFLICT, "The token's holder stopped it"),
     "token-unknown": CodeInfo(Kind.NOT_FOUND, "There is no such print token"),
