@@ -19,10 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import LocalError, PlatemarkError
-from platemark.protocol.units import address_text
+from platemark.protocol.units import Address, address_text
 from platemark_gateway.chain.client import ChainClient, ContractReader, Header, Rpc
 from platemark_gateway.chain.deploy import FILE_NAME as DEPLOYMENT_FILE
 from platemark_gateway.chain.deploy import read_deployment, verify_deployment
+from platemark_gateway.chain.submitter import sending_account
 from platemark_gateway.clock import CLOCK_AHEAD, Clock, SystemClock, is_ahead
 from platemark_gateway.db import migrations
 from platemark_gateway.db.session import Database
@@ -333,14 +334,21 @@ async def _index(settings: Settings, head: int) -> Sequence[Finding]:
 
 async def _account(settings: Settings, _clock: Clock) -> Sequence[Finding]:
     vault = await asyncio.to_thread(open_vault, settings)
+    sender = await _sender(settings, vault.account)
     async with _nodes(settings) as clients:
         client = clients[0]
-        balance = await client.balance_of(vault.account)
+        balance = await client.balance_of(sender)
         deployment = read_deployment(settings.data / DEPLOYMENT_FILE)
-        declared = None if deployment is None else await ContractReader(client, deployment).gateway(vault.account)
+        ledger = None if deployment is None else ContractReader(client, deployment)
+        declared = None if ledger is None else await ledger.gateway(vault.account)
+        may_act = ledger is None or await ledger.is_operator(vault.account, sender)
     coins = f"{balance // _WEI_PER_COIN}.{balance % _WEI_PER_COIN // 10**14:04d}"
     is_low = balance < _LOW_WEI
-    found = [Finding("account", f"has {coins} coins" + (": fill it up" if is_low else ""), _note_if(is_low))]
+    which = "" if sender == vault.account else f"{address_text(sender)}, which sends in its place, "
+    found = [Finding("account", f"{which}has {coins} coins" + (": fill it up" if is_low else ""), _note_if(is_low))]
+    if not may_act or not vault.holds_sender(sender):
+        what = "is no operator" if not may_act else "is not in the vault"
+        found.append(Finding("account", f"{which}{what}: platemark-gateway keys rotate sender", Level.WRONG))
     if declared is not None:
         undeclared = not any(declared.profile_digest)
         told = (
@@ -348,6 +356,17 @@ async def _account(settings: Settings, _clock: Clock) -> Sequence[Finding]:
         )
         found.append(Finding("keys", told, _note_if(undeclared)))
     return found
+
+
+async def _sender(settings: Settings, account: Address) -> Address:
+    database = Database(settings.database())
+    try:
+        async with database.read() as session:
+            return await sending_account(session, account)
+    except (PlatemarkError, SQLAlchemyError):
+        return account  # the database's own check says so
+    finally:
+        await database.close()
 
 
 def _note_if(holds: bool) -> Level:

@@ -25,7 +25,8 @@ class Forgotten:
 async def forget_unreadable(session: AsyncSession, container: Container) -> Forgotten:
     """Remove each deposit and each issued token that this vault cannot open; counts and log stay as they are.
 
-    Designers deposit again. A token that is gone is closed by its holder, whose prints so return.
+    Designers deposit again. A token that is gone stays known as issued (`Token.is_lost`) and is never issued a second
+    time: its holder closes it and reserves what is left anew.
     """
     deposits = tokens = 0
     for revision in await session.scalars(select(Revision).where(Revision.wrapped_package.is_not(None))):
@@ -34,7 +35,7 @@ async def forget_unreadable(session: AsyncSession, container: Container) -> Forg
             deposits += 1
     for token in await session.scalars(select(Token).where(Token.wrapped_token.is_not(None))):
         if not _opens(container, token.wrapped_token, wrapping_context(container, token.token_id)):
-            token.wrapped_token = token.recipient_digest = token.issued_at = None
+            token.wrapped_token = token.recipient_digest = None
             tokens += 1
     journal.record(
         session,

@@ -10,7 +10,7 @@ import typer
 
 from platemark_gateway.commands import Data, DatabaseUrl, IpfsApi, PassphraseFile, Rpc, settings_of
 
-Kind = Literal["release", "log", "deposit", "all"]
+Kind = Literal["release", "log", "deposit", "all", "sender"]
 
 
 def list_keys(
@@ -32,7 +32,7 @@ def list_keys(
 
 
 def rotate(
-    kind: Annotated[Kind, typer.Argument(help="which key; `all` for each of the three")],
+    kind: Annotated[Kind, typer.Argument(help="which key; `all` for each of the first three")],
     data: Data = None,
     rpc: Rpc = None,
     database_url: DatabaseUrl = None,
@@ -43,14 +43,21 @@ def rotate(
 
     The gateway goes on meanwhile; with a new log key it releases nothing until the new epoch has begun. Killed, the
     same command goes on where it was. Keys that are declared and lost are replaced too.
+
+    `sender` puts another account in the place of the one that sends transactions, as an operator of the gateway's own.
+    The new one gets the coins that the earlier one can spare; that one finishes what it has under way and is withdrawn.
     """
     settings = settings_of(
         data=data, rpc_url=rpc, database_url=database_url, passphrase_file=passphrase_file, ipfs_api=ipfs_api
     )
-    from platemark_gateway import rotation, telemetry
+    from platemark.protocol.units import address_text
+    from platemark_gateway import rotation, succession, telemetry
     from platemark_gateway.ports import KeyKind
 
     telemetry.configure(as_json=settings.log_json, level="WARNING")
+    if kind == "sender":
+        sys.stdout.write(json.dumps({"sender": address_text(asyncio.run(succession.rotate_sender(settings)))}) + "\n")
+        return
     kinds = tuple(KeyKind) if kind == "all" else (KeyKind(kind),)
     profile = asyncio.run(rotation.rotate(settings, kinds))
     sys.stdout.write(json.dumps(rotation.told(profile), indent=1) + "\n")

@@ -315,7 +315,7 @@ class TransactionQueue(Protocol):
         value: int = 0,
         dedupe_key: str,
     ) -> uuid.UUID:
-        """Put a transaction of the gateway's account into the outbox and return its id.
+        """Put a transaction into the outbox, for the account that sends now, and return its id.
 
         A `dedupe_key` that is already there and has not failed returns the earlier row's id.
         """
@@ -367,6 +367,17 @@ class KeyVault(Protocol):
 
     def sign_digest(self, digest: Digest32) -> bytes:
         """Return the account's signature of a digest, 65 bytes."""
+        ...
+
+    def holds_sender(self, sender: Address) -> bool:
+        """Return whether the key of an account that sends transactions is in the vault; the gateway's own always is."""
+        ...
+
+    def sign_as(self, sender: Address, digest: Digest32) -> bytes:
+        """Return the signature of a digest by an account that sends transactions, 65 bytes.
+
+        Errors: VaultError `vault-key-missing`.
+        """
         ...
 
     def sign_log(self, public_key: bytes, message: bytes) -> bytes:

@@ -16,15 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy import select
+
 from platemark.errors import LocalError, MalformedError
 from platemark.protocol.byte_text import base64url
 from platemark.protocol.digests import sha256
 from platemark.protocol.jws import key_id
 from platemark.protocol.profile import GatewayProfile
-from platemark.protocol.units import Digest32, address_text, digest_text
+from platemark.protocol.units import Address, Digest32, address_text, digest_text
 from platemark_gateway import profiles
+from platemark_gateway.chain.senders import give_up_lost, leaving
+from platemark_gateway.chain.submitter import sending_account
 from platemark_gateway.container import Container
 from platemark_gateway.forgetting import forget_unreadable
+from platemark_gateway.models.chain import SendingAccount
 from platemark_gateway.ports import KeyKind
 from platemark_gateway.recovery.state import VAULT
 from platemark_gateway.serving import Replacing, building, declare, open_vault, update_state
@@ -35,9 +40,9 @@ from platemark_gateway.vault.passphrases import passphrase_of
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """One key of the vault: what it is for, its name, and `declared`, `old` or `waiting`."""
+    """One key of the vault: what it is for, its name, and `declared`, `old`, `waiting` or, of a sender, `leaving`."""
 
-    kind: KeyKind
+    kind: str
     name: str
     state: str
 
@@ -47,15 +52,17 @@ async def rotate(settings: Settings, kinds: Sequence[KeyKind]) -> GatewayProfile
 
     Errors: those of the vault, of the chain, and UnavailableError `profile-undeclared`.
     """
-    async with building(settings, Replacing.LOST) as (container, submitter):
+    async with building(settings, Replacing.LOST) as (container, senders):
         vault, profile = await asyncio.to_thread(open_vault, settings), container.profile
         state = await container.chain.gateway(vault.account)
         epoch = state.epoch
+        async with container.database.begin() as session:
+            await give_up_lost(session, vault, container.clock.now())
         if await _lacks_declared(container, state.profile_digest):
             async with container.database.begin() as session:
                 await forget_unreadable(session, container)
         profile = next_profile(vault, profile, epoch, kinds)  # step 1
-        await declare(container, submitter, profile, new_epoch=profile.epoch > epoch)  # steps 2 and 3
+        await declare(container, senders, profile, new_epoch=profile.epoch > epoch)  # steps 2 and 3
         update_state(settings.data, profile)
         return profile
 
@@ -89,13 +96,14 @@ async def _lacks_declared(container: Container, digest: Digest32) -> bool:
 
 
 async def states(settings: Settings) -> list[KeyState]:
-    """Return what the vault holds, and which of it is declared on chain; the account comes first."""
+    """Return what the vault holds, and which of it is declared on chain; accounts that send or sent come last."""
     async with building(settings, Replacing.LOST) as (container, _):
         vault, declared = container.vault, container.profile
         digest = (await container.chain.gateway(vault.account)).profile_digest
         if any(digest):
             async with container.database.read() as session:
                 declared = await profiles.profile_of(session, container, digest)
+        senders = await _sender_states(container, await asyncio.to_thread(open_vault, settings))
     found = []
     for kind in KeyKind:
         keys = vault.public_keys(kind)
@@ -103,7 +111,21 @@ async def states(settings: Settings) -> list[KeyState]:
         for number, key in enumerate(keys):
             state = "declared" if number == at else "old" if number < at else "waiting"
             found.append(KeyState(kind, name_of(kind, key), state))
-    return found
+    return found + senders
+
+
+async def _sender_states(container: Container, vault: FileVault) -> list[KeyState]:
+    async with container.database.read() as session:
+        sender = await sending_account(session, vault.account)
+        busy = {row.address for row in await leaving(session)}
+        known = {vault.account, *await session.scalars(select(SendingAccount.address))}
+
+    def state(account: Address) -> str:
+        if account == sender:
+            return "declared"
+        return "leaving" if account in busy else "old" if account in known else "waiting"
+
+    return [KeyState("sender", address_text(account), state(account)) for account in vault.senders]
 
 
 def name_of(kind: KeyKind, public: bytes) -> str:

@@ -15,12 +15,13 @@ import asyncio
 import contextlib
 import json
 import sys
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,7 +31,8 @@ from platemark.protocol.checkpoint import private_key_text
 from platemark.protocol.cid import Cid, Codec, raw_block
 from platemark.protocol.deployment import DEPLOYER, DeploymentRecord, contracts_of
 from platemark.protocol.profile import GatewayProfile
-from platemark.protocol.units import Digest32, Wei, address_text, digest_text
+from platemark.protocol.typed_data import Declaration
+from platemark.protocol.units import Address, Digest32, UnixSeconds, Wei, address_text, digest_text
 from platemark_gateway import profiles, telemetry
 from platemark_gateway.audit import journal
 from platemark_gateway.blobs.folder import FolderBlocks
@@ -54,7 +56,8 @@ from platemark_gateway.chain.errors import NodeError
 from platemark_gateway.chain.files import write_atomically
 from platemark_gateway.chain.indexer import Index, Indexer
 from platemark_gateway.chain.listening import listen, run_server
-from platemark_gateway.chain.submitter import Outbox, Policy, Signer, Submitter
+from platemark_gateway.chain.senders import Senders
+from platemark_gateway.chain.submitter import Outbox, Policy, Signer, sending_account
 from platemark_gateway.clock import Clock, SystemClock
 from platemark_gateway.container import Container
 from platemark_gateway.db import migrations
@@ -67,6 +70,7 @@ from platemark_gateway.models.profile import StoredProfile
 from platemark_gateway.ports import (
     BlockNode,
     BlockStore,
+    ChainReader,
     Contract,
     Deployment,
     FactStatus,
@@ -86,7 +90,18 @@ from platemark_gateway.worker.reporting import report
 from platemark_gateway.worker.steps import steps_of
 
 _LOW_BALANCE: Final = Wei(10**17)
-_DECLARE_SECONDS: Final = 300
+FINAL_SECONDS: Final = 300
+"""How long commands wait for a transaction of the gateway to be final."""
+STATEMENT_SECONDS: Final = 86_400
+"""How long what the gateway's account signs for the ledger may be brought there."""
+
+
+class Sending(Protocol):
+    """What sends the outbox (`Senders`)."""
+
+    async def run_once(self) -> bool:
+        """Do what is due; return whether anything moved."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +179,7 @@ async def _payer(settings: Settings, client: ChainClient) -> Signer:
     vault = await asyncio.to_thread(_open_vault, settings)
     signer = Signer(vault.account, vault.sign_digest)
     sys.stderr.write(f"deploying with the gateway's account {address_text(signer.address)}\n")
-    if await client.balance_of(signer.address) == 0 and not await _fund(client, signer):
+    if await client.balance_of(signer.address) == 0 and not await _fund(client, signer.address):
         raise LocalError(
             "the gateway's account has no coins on this chain",
             code="funds-missing",
@@ -230,12 +245,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
     Errors: LocalError, GatewayError: a gateway that cannot be sure of its keys, contracts or chain does not start.
     """
-    async with building(settings) as (container, submitter):
-        await _declare(container, submitter)  # step 5
+    async with building(settings) as (container, senders):
+        await _declare(container, senders)  # step 5
         await open_log(container)  # step 6
-        indexer = Indexer(container.database, submitter.client, container.chain.deployment, PROJECTIONS)
+        indexer = Indexer(container.database, senders.client, container.chain.deployment, PROJECTIONS)
         worker = Worker(
-            steps_of(container, indexer, submitter),
+            steps_of(container, indexer, senders),
             pause_seconds=settings.poll_seconds,
             clock=container.clock,
             metrics=container.metrics,
@@ -267,7 +282,7 @@ class Replacing(StrEnum):
 @contextlib.asynccontextmanager
 async def building(
     settings: Settings, replacing: Replacing = Replacing.NOTHING
-) -> AsyncIterator[tuple[Container, Submitter]]:
+) -> AsyncIterator[tuple[Container, Senders]]:
     """Take steps 1 to 4, beside a gateway that may be running: everything is open and nothing is declared yet.
 
     Errors: as `running`.
@@ -278,7 +293,7 @@ async def building(
 
 
 @contextlib.asynccontextmanager
-async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tuple[Container, Submitter]]:
+async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tuple[Container, Senders]]:
     vault = await asyncio.to_thread(_open_vault, settings)  # step 1
     endpoints = endpoints_of(settings)
     database = Database(settings.database(), pool_size=settings.database_connections)
@@ -290,12 +305,17 @@ async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tupl
         clock = SystemClock()
         randomness = SystemRandomness(clock)
         chain = ContractReader(client, deployment)
-        submitter = Submitter(database, client, deployment.chain_id, signer, clock, _policy(settings))
+        senders = Senders(database, client, deployment.chain_id, vault, clock, _policy(settings))
         metrics = Metrics()
         blocks = blocks_of(settings, clock, metrics)
         state = await chain.gateway(vault.account)
         async with database.read() as session:
             declared = await _declared_profile(session, blocks, state.profile_digest)
+            sender = await sending_account(session, vault.account)
+        if replacing is Replacing.NOTHING:
+            await _require_sender(chain, vault, sender)
+        if sender != vault.account and await client.balance_of(sender) < _LOW_BALANCE:
+            await _fund(client, sender)
         container = Container(
             settings=settings,
             clock=clock,
@@ -310,7 +330,7 @@ async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tupl
             profile=_profile(settings, vault, deployment, state, declared, replacing),
             metrics=metrics,
         )
-        yield container, submitter
+        yield container, senders
     finally:
         await endpoints.close()
         await database.close()
@@ -394,7 +414,7 @@ async def _deployment(settings: Settings, endpoints: Endpoints, client: ChainCli
         endpoints.require(partial(verify_deployment, deployment=found))
     embedded = False
     if found is None or await client.balance_of(signer.address) < _LOW_BALANCE:
-        embedded = await _fund(client, signer)
+        embedded = await _fund(client, signer.address)
     if found is not None:
         return found
     if not embedded:
@@ -414,13 +434,32 @@ async def _ready(signer: Signer) -> Signer:
     return signer
 
 
-async def _fund(client: ChainClient, signer: Signer) -> bool:
+async def _fund(client: ChainClient, account: Address) -> bool:
     """Ask the embedded chain for coins; return False on any other chain, which has no such method."""
     try:
-        await client.fund(signer.address)
+        await client.fund(account)
     except NodeError:
         return False
     return True
+
+
+async def _require_sender(chain: ChainReader, vault: KeyVault, sender: Address) -> None:
+    """Pass when the account that sends is in the vault and may act for the gateway.
+
+    Errors: VaultError `vault-key-missing`; LocalError `sender-withdrawn`.
+    """
+    if not vault.holds_sender(sender):
+        raise VaultError(
+            "the vault lacks the key of the account that sends transactions",
+            code="vault-key-missing",
+            hint="restore the vault's newest backup; docs/recovery.md says what to do without one",
+        )
+    if not await chain.is_operator(vault.account, sender):
+        raise LocalError(
+            f"{address_text(sender)}, which sends transactions, is no operator of this gateway any more",
+            code="sender-withdrawn",
+            hint="put another account in its place: platemark-gateway keys rotate sender",
+        )
 
 
 def blocks_of(settings: Settings, clock: Clock, metrics: Metrics) -> NodeBlocks:
@@ -504,7 +543,7 @@ def _profile(
     )
 
 
-async def _declare(container: Container, submitter: Submitter) -> None:
+async def _declare(container: Container, senders: Senders) -> None:
     """Let the chain say what the profile says, and wait until that is final.
 
     Errors: UnavailableError `profile-undeclared` when the chain refuses, or takes too long.
@@ -514,7 +553,7 @@ async def _declare(container: Container, submitter: Submitter) -> None:
     if declared.profile_digest == profile.digest():
         await _keep_block(container, profile)
         return
-    await declare(container, submitter, profile)
+    await declare(container, senders, profile)
 
 
 async def _keep_block(container: Container, profile: GatewayProfile) -> None:
@@ -534,9 +573,7 @@ async def _declaration_key(session: AsyncSession, container: Container, profile:
         again += 1
 
 
-async def declare(
-    container: Container, submitter: Submitter, profile: GatewayProfile, *, new_epoch: bool = False
-) -> None:
+async def declare(container: Container, senders: Sending, profile: GatewayProfile, *, new_epoch: bool = False) -> None:
     """Store a profile where everybody finds it, declare it, and wait until that is final.
 
     A new epoch closes the log in the transaction that orders the declaration. A kill anywhere leaves the old profile
@@ -553,7 +590,7 @@ async def declare(
             session,
             purpose="gateway.declare",
             to=container.chain.deployment.ledger,
-            data=container.calls.encode(Contract.LEDGER, "declareGateway", [profile.digest(), new_epoch]),
+            data=declaration_call(container, profile, new_epoch=new_epoch),
             dedupe_key=await _declaration_key(session, container, profile),
         )
         journal.record(
@@ -564,18 +601,43 @@ async def declare(
             subject=digest_text(profile.digest()),
             detail={"url": profile.url},
         )
-    deadline = container.clock.monotonic() + _DECLARE_SECONDS
+    try:
+        await until_final(container, senders, transaction)
+    except UnfinishedError as error:
+        raise UnavailableError(f"the gateway's profile is not on chain: {error}", code="profile-undeclared") from error
+
+
+def declaration_call(container: Container, profile: GatewayProfile, *, new_epoch: bool) -> bytes:
+    """Return the call that declares a profile as the gateway's account signs it: any account may send it."""
+    declaration = Declaration(
+        gateway=profile.gateway,
+        profile_digest=profile.digest(),
+        new_epoch=new_epoch,
+        nonce=int.from_bytes(container.randomness.token_bytes(16), "big"),
+        deadline=UnixSeconds(container.clock.now() + STATEMENT_SECONDS),
+    )
+    signature = container.vault.sign_digest(declaration.digest(container.chain.deployment.ledger_domain()))
+    return container.calls.encode(Contract.LEDGER, "declareGatewayBySig", [declaration.arguments(), signature])
+
+
+class UnfinishedError(Exception):
+    """A transaction failed, or was not final in time; its text says which."""
+
+
+async def until_final(container: Container, senders: Sending, transaction: uuid.UUID) -> None:
+    """Send what is in the outbox until one transaction of it is final; errors: UnfinishedError."""
+    deadline = container.clock.monotonic() + FINAL_SECONDS
     while container.clock.monotonic() < deadline:
-        if await submitter.run_once():
+        if await senders.run_once():
             continue
         async with container.database.read() as session:
             view = await container.transactions.view(session, transaction)
         if view is not None and view.status == "final":
             return
         if view is not None and view.status == "failed":
-            raise UnavailableError(f"the chain refuses the gateway's profile: {view.reason}", code="profile-undeclared")
+            raise UnfinishedError(f"the chain refuses it: {view.reason}")
         await asyncio.sleep(container.settings.poll_seconds)
-    raise UnavailableError("the gateway's profile is not on chain yet", code="profile-undeclared")
+    raise UnfinishedError("it is not final yet")
 
 
 def _host(settings: Settings) -> str:

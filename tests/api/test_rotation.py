@@ -1,12 +1,10 @@
 """Keys give way to new ones: nothing is signed with a key that no profile declares, and nothing signed is lost."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from platemark.protocol.jws import header_key_id, key_id
 from platemark.protocol.log_entry import RedeemedEntry, decode
@@ -16,14 +14,14 @@ from platemark.protocol.release import Release
 from platemark.protocol.serial import serial_of
 from platemark.protocol.voucher import SignedRequest
 from platemark_gateway import profiles, rotation, serving
-from platemark_gateway.chain.submitter import Submitter
 from platemark_gateway.container import Container
 from platemark_gateway.models.printlog import LogEntry, LogHead
 from platemark_gateway.models.profile import Declaration
-from platemark_gateway.ports import Contract, KeyKind
+from platemark_gateway.ports import KeyKind
 from platemark_gateway.printlog import service
 from platemark_gateway.vault.files import FileVault
 from simulators.agent import Agent
+from simulators.disasters import Interrupted, interrupted_at
 from simulators.gateway import PASSPHRASE, SimulatedGateway
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +43,7 @@ async def order(gateway: SimulatedGateway, profile: GatewayProfile, *, new_epoch
             session,
             purpose="gateway.declare",
             to=container.chain.deployment.ledger,
-            data=container.calls.encode(Contract.LEDGER, "declareGateway", [profile.digest(), new_epoch]),
+            data=serving.declaration_call(container, profile, new_epoch=new_epoch),
             dedupe_key=profiles.declaration_key(profile),
         )
 
@@ -199,7 +197,7 @@ async def test_a_profile_that_is_not_ours_on_the_ledger_ends_releases(
             session,
             purpose="gateway.declare",
             to=gateway.container.chain.deployment.ledger,
-            data=gateway.container.calls.encode(Contract.LEDGER, "declareGateway", [stranger.digest(), False]),
+            data=serving.declaration_call(gateway.container, stranger, new_epoch=False),
             dedupe_key="stranger",
         )
     await gateway.chain.mine()
@@ -213,7 +211,7 @@ async def test_a_profile_that_is_not_ours_on_the_ledger_ends_releases(
 # --- interruptions --------------------------------------------------------------------------------------------
 
 
-class MiningSubmitter:
+class MiningSenders:
     """Stands in for what sends the outbox: each round makes a final block of it."""
 
     def __init__(self, gateway: SimulatedGateway) -> None:
@@ -224,46 +222,24 @@ class MiningSubmitter:
         return False
 
 
-class Interrupted(Exception):  # noqa: N818 (what happens to a process)
-    """The process ends here."""
-
-
-@contextmanager
-def interrupted_at(container: Container, number: int) -> Iterator[list[int]]:
-    """Interrupt what happens inside before its `number`-th statement of the database; gives how many there were."""
-    count = [0]
-
-    def before(*_: Any) -> None:
-        count[0] += 1
-        if count[0] == number:
-            raise Interrupted
-
-    engine = container.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", before)
-    try:
-        yield count
-    finally:
-        event.remove(engine, "before_cursor_execute", before)
-
-
 async def test_a_rotation_that_is_interrupted_anywhere_is_finished_by_the_same_command(
     agent: Agent, gateway: SimulatedGateway, first: GatewayProfile
 ) -> None:
     container, vault = gateway.container, elsewhere(gateway)
-    submitter = cast("Submitter", MiningSubmitter(gateway))
+    senders = MiningSenders(gateway)
     profile, number, interrupted = first, 0, True
     while interrupted:
         number += 1
         made = len(vault.public_keys(KeyKind.RELEASE))
         wanted = rotation.next_profile(vault, profile, 1, [KeyKind.RELEASE])
         with interrupted_at(container, number) as count, suppress(Interrupted):
-            await serving.declare(container, submitter, wanted)
+            await serving.declare(container, senders, wanted)
         interrupted = count[0] >= number
         declared = (await container.chain.gateway(first.gateway)).profile_digest
         assert declared in {profile.digest(), wanted.digest()}, "the old one or the new one"
         if declared == profile.digest():
             wanted = rotation.next_profile(elsewhere(gateway), profile, 1, [KeyKind.RELEASE])
-        await serving.declare(container, submitter, wanted)
+        await serving.declare(container, senders, wanted)
         assert (await container.chain.gateway(first.gateway)).profile_digest == wanted.digest()
         assert len(elsewhere(gateway).public_keys(KeyKind.RELEASE)) == made + 1, "one new key, however often it is said"
         await service.adopt(container)

@@ -1,5 +1,8 @@
 """A command that dies halfway is finished by the next one; nothing is paid, reserved or counted twice."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,49 @@ def test_a_token_is_obtained_by_resuming(
     (token,) = person.run("token", "resume")["tokens"]
     assert (token["prints"], token["spares"]) == (3, 1)
     assert person.run("token", "resume")["tokens"] == []
+    assert person.run("license", "show", license_id, "--holder", address)["balance"] == 1
+
+
+@pytest.mark.parametrize(
+    "method,before",
+    [("close_offer", False), ("close_token", False), ("reserve", True), ("reserve", False), ("token", False)],
+)
+def test_a_token_is_renewed_once_however_often_it_is_interrupted(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, before: bool
+) -> None:
+    person, license_id, address = _licensed(stack, tmp_path, f"renew-{method}-{before}".lower())
+    old = person.run("token", "request", license_id, "--prints", "3")
+    died = _die_once(monkeypatch, method, before=before)
+    assert (person.attempt("token", "renew", old["tokenId"]).exit_code, died) == (130, [method])
+    (new,) = person.run("token", "renew", old["tokenId"])["renewed"]
+    assert (new["replaces"], new["prints"], new["expiresAt"]) == (old["tokenId"], 3, old["expiresAt"])
+    assert person.run("token", "show", old["tokenId"])["closed"]
+    assert person.run("token", "renew", old["tokenId"])["renewed"] == [new]
+    assert person.run("token", "resume")["tokens"] in ([], [{k: v for k, v in new.items() if k != "replaces"}])
+    assert person.run("license", "show", license_id, "--holder", address)["balance"] == 1
+
+
+def test_two_who_renew_a_token_at_once_get_one(stack: Stack, tmp_path: Path) -> None:
+    person, license_id, address = _licensed(stack, tmp_path, "renew-twice")
+    old = person.run("token", "request", license_id, "--prints", "3")["tokenId"]
+    where = [f"--home={person.home}", f"--passphrase-file={person.passphrase_file}", f"--rpc={person.rpc}"]
+    argv = [
+        sys.executable,
+        "-m",
+        "platemark.cli",
+        *where,
+        f"--gateway={person.gateway}",
+        "--json",
+        "token",
+        "renew",
+        old,
+    ]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=180)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    first, second = (json.loads(each)["renewed"] for each in told)
+    assert first == second
+    assert len(person.run("token", "list")["tokens"]) == 2
     assert person.run("license", "show", license_id, "--holder", address)["balance"] == 1
 
 

@@ -65,6 +65,9 @@ class Shop:
     def token(self, prints: int) -> str:
         return str(self.centre.run("token", "request", self.license_id, "--prints", str(prints))["tokenId"])
 
+    def holder(self) -> str:
+        return str(self.centre.run("keys", "show")["address"])
+
     def make_print(self, token: str) -> Mapping[str, Any]:
         return self.centre.make_print(token, "--printer", "ada")
 
@@ -184,7 +187,12 @@ def test_keys_give_way_to_new_ones_while_the_gateway_serves(shop: Shop, tmp_path
     first = shop.make_print(token)
     told = shop.rotate("release")
     assert (told["releaseKey"] != declared["release"], told["logKey"]) == (True, declared["log"])
+    held = shop.centre.make_print(token, "--printer", "ada", "--inspect")
+    shop.rotate("release")
     second = shop.make_print(token)
+    assert second["serial"] == held["serial"], "an answer from between two rotations is opened again and reported"
+    sender = json.loads(shop.operate("keys", "rotate", "sender"))["sender"]
+    assert shop.keys("declared")["sender"] == sender
     shop.rotate("deposit")
     shop.designer.run("keys", "kit", "deposit", str(shop.kit))
 
@@ -198,7 +206,7 @@ def test_keys_give_way_to_new_ones_while_the_gateway_serves(shop: Shop, tmp_path
     third = shop.make_print(token)
     after = shop.audited()
     assert after["entries"] - before["entries"] == 6
-    assert shop.keys("old") == declared
+    assert shop.keys("old") == {**declared, "release": told["releaseKey"]}
     assert not shop.keys("waiting")
     old = shop.audit(leaked)
     assert old.exit_code == 3
@@ -209,6 +217,8 @@ def test_keys_give_way_to_new_ones_while_the_gateway_serves(shop: Shop, tmp_path
 
 def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop) -> None:
     before = shop.audited()
+    lost = shop.token(4)
+    shop.make_print(lost)
     account = shop.operate("keys", "export-account")
     shop.kill()
     shutil.rmtree(shop.stack.data / "vault")
@@ -222,9 +232,22 @@ def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop
     shop.wait_until_adopted(told)
     refused = shop.centre.attempt("token", "request", shop.license_id, "--prints", "2")
     assert refused.error_code == "key-not-deposited"
+    assert shop.centre.run("token", "show", lost)["lost"]
+    assert shop.centre.attempt("print", lost, "--printer", "ada", "--slicer", "basic").error_code == "token-not-issued"
+    assert shop.centre.attempt("token", "renew").error_code == "key-not-deposited"
+    assert not shop.centre.run("token", "show", lost)["closed"], "a token is kept until another can take its place"
     shop.designer.run("keys", "kit", "deposit", str(shop.kit))
-    shop.make_print(shop.token(2))
-    assert shop.audited()["entries"] - before["entries"] == 2
+    (renewed,) = shop.centre.run("token", "renew")["renewed"]
+    assert (renewed["replaces"], renewed["prints"]) == (lost, 3), "what was not printed is not lost"
+    assert shop.centre.run("token", "renew")["renewed"] == []
+    for _ in range(3):
+        shop.make_print(renewed["tokenId"])
+    assert shop.centre.attempt("print", renewed["tokenId"], "--printer", "ada", "--slicer", "basic").exit_code != 0
+    (resumed,) = shop.centre.run("token", "resume")["tokens"]
+    shop.make_print(resumed["tokenId"])
+    after = shop.audited()
+    assert after["released"] - before["released"] == 5, "nothing is counted twice"
+    assert shop.centre.run("license", "show", shop.license_id, "--holder", shop.holder())["balance"] == 30 - 4 - 2
 
 
 def test_what_a_gateway_that_is_gone_leaves_is_finished_by_others(shop: Shop, tmp_path: Path) -> None:

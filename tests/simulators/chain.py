@@ -20,6 +20,7 @@ from platemark.protocol.accounts import recover
 from platemark.protocol.typed_data import (
     Acceptance,
     Close,
+    Declaration,
     EditionLimit,
     Grant,
     Mint,
@@ -799,10 +800,14 @@ class SimulatedChain:
             )
         ]
 
-    def _do_declareGateway(  # noqa: N802 (the contract's name)
-        self, _block: BlockRef, digest: Digest32, new_epoch: bool
+    def _do_declareGatewayBySig(  # noqa: N802 (the contract's name)
+        self, block: BlockRef, raw: Sequence[Any], signature: bytes
     ) -> list[tuple[str, dict[str, Any]]]:
-        (account,) = self._state.gateways  # one gateway sends everything here
+        declaration = _struct(Declaration, raw)
+        account, digest, new_epoch = declaration.gateway, declaration.profile_digest, declaration.new_epoch
+        self._signed(account, declaration.digest(DEPLOYMENT.ledger_domain()), signature)
+        if declaration.deadline < block.timestamp:
+            raise Reverted("DeadlinePassed")
         state = self._state.gateways[account]
         if not new_epoch and state.profile_digest == digest:
             return []

@@ -3,6 +3,7 @@
 stored = Stored(gateway, database_url)   real backups of a simulated gateway
 stored.back_up(folder)
 await stored.lose(); await stored.bring_back(folder, tail=copy)
+interrupted_at(container, number)        work that ends before its n-th statement of the database
 killed_at(number, work)                  a child that does `work` and kills itself before its n-th change of the disk
 """
 
@@ -11,14 +12,16 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from platemark.protocol.units import address_text
+from platemark_gateway.container import Container
 from platemark_gateway.models.chain import ChainProgress
 from platemark_gateway.ports import ChainEvent
 from platemark_gateway.recovery.backup import back_up
@@ -114,3 +117,25 @@ def killed_at(number: int, below: Path, work: Callable[[], object]) -> bool:
         return True
     assert os.WEXITSTATUS(status) == 0, "the work failed in the child"
     return False
+
+
+class Interrupted(Exception):  # noqa: N818 (what happens to a process)
+    """The process ends here."""
+
+
+@contextmanager
+def interrupted_at(container: Container, number: int) -> Iterator[list[int]]:
+    """Interrupt what happens inside before its `number`-th statement of the database; gives how many there were."""
+    count = [0]
+
+    def before(*_: Any) -> None:
+        count[0] += 1
+        if count[0] == number:
+            raise Interrupted
+
+    engine = container.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", before)
+    try:
+        yield count
+    finally:
+        event.remove(engine, "before_cursor_execute", before)

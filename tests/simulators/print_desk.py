@@ -19,16 +19,18 @@ from platemark.protocol.manifest import Constraints, Manifest, ManifestFile, Par
 from platemark.protocol.merkle import files_root
 from platemark.protocol.outcome import Promise, SignedOutcome
 from platemark.protocol.permission import AgentSeed
+from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import Envelope, Receipt
 from platemark.protocol.release import Release, seal_package
 from platemark.protocol.sealed_file import seal
 from platemark.protocol.terms_document import Protection, TermsDocument
 from platemark.protocol.typed_data import Outcome, Registration, Terms
-from platemark.protocol.units import DesignId, LicenseId, TokenId, UnixSeconds
+from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, TokenId, UnixSeconds
 from platemark.protocol.voucher import SignedRequest
 from platemark.sdk.answers import LicenseState, OutcomeAnswer, PrintAnswer
 from platemark.sdk.chain import BlockFacts
 from platemark.sdk.transport import ServerProblemError
+from platemark.verify.facts import BlockFact, DeclarationFact, GatewayFact
 
 Nothing = Callable[[], None]
 
@@ -82,6 +84,8 @@ class World:
     change_release: Callable[[Release], Release] = lambda release: release
     change_package: Callable[[KeyPackage], KeyPackage] = lambda package: package
     change_promise: Callable[[Promise], Promise] = lambda promise: promise
+    declared: Sequence[tuple[GatewayProfile, int]] = ((sample.PROFILE, 1),)
+    """What the gateway declared, and in which block."""
 
     @property
     def released(self) -> int:
@@ -203,6 +207,22 @@ class World:
         found = self.registration
         assert int.from_bytes(found.digest(sample.REGISTRY_DOMAIN), "big") == design_id
         return RegisteredRevision(found.registrant, found.commitment, found.manifest_digest)
+
+    def gateway(self, profile: GatewayProfile) -> GatewayFact:
+        return gateway_fact(profile.gateway, self.declared)
+
+
+def gateway_fact(gateway: Address, declared: Sequence[tuple[GatewayProfile | None, int]]) -> GatewayFact:
+    """Return what a gateway declared in these blocks; None withdraws."""
+    facts = (
+        DeclarationFact(
+            profile.epoch if profile else 1,
+            profile.digest() if profile else Digest32(bytes(32)),
+            BlockFact(number, sample.word(f"block {number}"), UnixSeconds(number)),
+        )
+        for profile, number in declared
+    )
+    return GatewayFact(gateway, tuple(facts), anchors=())
 
 
 def make_world(

@@ -5,21 +5,20 @@ block of that time or later and lacks the leaf, the gateway has hidden a print, 
 nothing was anchored since, it is overdue. The log's files may come from anywhere: they are checked against the root.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from platemark.agent.machine import TokenMachine
-from platemark.agent.opening import profiles_of
 from platemark.errors import UpstreamError, VerificationError
 from platemark.protocol.digests import sha256
 from platemark.protocol.outcome import Promise
-from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.release import Release
 from platemark.protocol.tiles import GetTile, LogReader
 from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds, address_text, digest_text
 from platemark.sdk.chain import ChainClient
+from platemark.verify.keys import KeyHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +123,23 @@ class _Claim:
 def follow(
     machines: Iterable[TokenMachine],
     *,
-    profiles: Sequence[GatewayProfile],
+    keys: KeyHistory,
     anchors: AnchorView,
     get_tile: GetTile,
     now: UnixSeconds,
 ) -> list[Followed]:
     """Return how every release and promise of these tokens stands against the newest anchor.
 
-    Reads the hash tiles of the whole log: 32 bytes an entry. `profiles` are what the gateway declared, the current one
-    first: what was promised under an older one counts as merged when its leaf is in the log as it is now, also after a
-    new epoch has begun.
+    Reads the hash tiles of the whole log: 32 bytes an entry. What was promised under an older profile counts as merged
+    when its leaf is in the log as it is now, also after a new epoch has begun.
 
-    Errors: VerificationError `log-tile`, `log-root` for files that are not the anchored log's; `release-key` for a
-        promise under none of the profiles; UpstreamError `epoch-changed` when the log goes on in another epoch than the
-        current profile's.
+    Errors: VerificationError `log-tile`, `log-root` for files that are not the anchored log's; `release-key`,
+        `profile-replaced` for a promise under a key that was not the gateway's; UpstreamError `epoch-changed` when the
+        log goes on in another epoch than was declared last.
     """
-    claims = [claim for machine in machines for claim in _claims(machine, profiles)]
+    claims = [claim for machine in machines for claim in _claims(machine, keys)]
     anchor = anchors.latest_anchor()
-    if anchor is not None and anchor.epoch != profiles[0].epoch:
+    if anchor is not None and [anchor.epoch] != [last.epoch for last in keys.gateway.declarations[-1:]]:
         raise UpstreamError(
             f"the gateway's log goes on in epoch {anchor.epoch}",
             code="epoch-changed",
@@ -151,17 +149,17 @@ def follow(
     return [_stand(claim, places.get(claim.leaf_hash), anchor, now) for claim in claims]
 
 
-def _claims(machine: TokenMachine, profiles: Sequence[GatewayProfile]) -> Iterator[_Claim]:
+def _claims(machine: TokenMachine, keys: KeyHistory) -> Iterator[_Claim]:
     """Yield what was promised, as far as the gateway's signature and this agent's own request bear it out."""
     for use in machine:
+        since = use.request.signed.request.seen_block
         if use.answer is not None:
-            release = Release.verify(use.answer.release, profiles_of(use.answer.release, profiles)[0].release_key)
-            yield _Claim(
-                machine.token_id, use.sequence, "release", release.merge_by, release.leaf_hash, use.answer.release
-            )
+            text = use.answer.release
+            release = Release.verify(text, keys.profiles_of(text, since=since)[0].release_key)
+            yield _Claim(machine.token_id, use.sequence, "release", release.merge_by, release.leaf_hash, text)
         if use.acknowledgement is not None:
             text = use.acknowledgement.promise
-            promise = Promise.verify(text, profiles_of(text, profiles)[0].release_key)
+            promise = Promise.verify(text, keys.profiles_of(text, since=since)[0].release_key)
             yield _Claim(machine.token_id, use.sequence, "outcome", promise.merge_by, promise.leaf_hash, text)
 
 

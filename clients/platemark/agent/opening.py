@@ -20,7 +20,6 @@ from platemark.errors import MalformedError, VerificationError
 from platemark.geometry.mesh import Mesh, check_mesh, read_mesh, turned
 from platemark.protocol import log_entry
 from platemark.protocol.content_key import KeyPackage
-from platemark.protocol.jws import header_key_id
 from platemark.protocol.log_entry import RedeemedEntry
 from platemark.protocol.manifest import check_file
 from platemark.protocol.merkle import files_root
@@ -29,6 +28,7 @@ from platemark.protocol.release import Release, check_answers, open_package
 from platemark.protocol.sealed_file import open_sealed
 from platemark.protocol.sealing import RecipientKey
 from platemark.protocol.units import Digest32, digest_text
+from platemark.verify.keys import KeyHistory
 
 _NOT_DUMPABLE: Final = 4
 
@@ -59,37 +59,18 @@ def redeemed_leaf(request: Request) -> Digest32:
     return log_entry.leaf_hash(entry)
 
 
-def profiles_of(statement: str, profiles: Iterable[GatewayProfile]) -> list[GatewayProfile]:
-    """Return the profiles whose release key a JWS names, at least one: a key may outlast a profile.
-
-    Errors: VerificationError `release-key`.
-    """
-    key_id = header_key_id(statement)
-    known = list(profiles)
-    found = [profile for profile in known if profile.release_key_id == key_id]
-    if found:
-        return found
-    raise VerificationError(
-        "the statement is signed by a key that the gateway never declared",
-        step="release",
-        code="release-key",
-        expected=" or ".join(profile.release_key_id for profile in known),
-        found=key_id,
-        hint="if the gateway changed its keys, check it again on chain",
-    )
-
-
 def stated_profile(digest: Digest32, profiles: Sequence[GatewayProfile]) -> GatewayProfile:
     """Return the profile that a statement names, or the first for one that names another."""
     return next((profile for profile in profiles if profile.digest() == digest), profiles[0])
 
 
-def verify_release(job: Job, request: Request, answer: Answer, profiles: Iterable[GatewayProfile]) -> Release:
+def verify_release(job: Job, request: Request, answer: Answer, keys: KeyHistory) -> Release:
     """Return the release in an answer, which the gateway signed for this request and this design.
 
-    Errors: VerificationError `release-mismatch`, `signature-invalid`, `release-key`; MalformedError `jws`.
+    Errors: VerificationError `release-mismatch`, `signature-invalid`, `release-key`, `profile-replaced`; MalformedError
+        `jws`.
     """
-    known = profiles_of(answer.release, profiles)
+    known = keys.profiles_of(answer.release, since=request.signed.request.seen_block)
     release = Release.verify(answer.release, known[0].release_key)
     profile = stated_profile(release.profile_digest, known)
     check_answers(release, request.signed.request)

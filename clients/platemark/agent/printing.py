@@ -28,9 +28,10 @@ from platemark.agent.receipts import End, History, SentReport, Start, countersig
 from platemark.agent.registered import ChainView
 from platemark.agent.slicers.slicing import Estimates, Sliced, Slicer
 from platemark.agent.spool import Spool, TokenRecord
-from platemark.errors import Kind, LocalError, RefusedError, UsageError, VerificationError
+from platemark.errors import Kind, LocalError, RefusedError, UpstreamError, UsageError, VerificationError
 from platemark.geometry.mesh import Mesh
 from platemark.protocol import canonical, log_entry
+from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.digests import recipient_digest, token_digest
 from platemark.protocol.log_entry import OutcomeEntry
 from platemark.protocol.outcome import Promise, Result
@@ -45,6 +46,7 @@ from platemark.sdk.answers import OutcomeAnswer, PrintAnswer
 from platemark.sdk.clock import Clock
 from platemark.sdk.ipfs import BlockSource
 from platemark.sdk.transport import ServerProblemError
+from platemark.verify.keys import KeyHistory
 
 _TOKEN_CLAIM_SECONDS: Final = 60.0
 
@@ -131,8 +133,9 @@ def _never() -> bool:
 class PrintingAgent:
     """A print centre's agent: its memory, its keys, its gateway, its printers.
 
-    `profiles` are what the gateway declared, the current one first; `slicers` in the order of preference; `stop`
-    is asked while a printer runs; `keep_gcode` is given each file of G-code by name, where the terms allow a file.
+    `profiles` are those of the gateway that are at hand, others that it declared are blocks; `slicers` in the order of
+    preference; `stop` is asked while a printer runs; `keep_gcode` is given each file of G-code by name, where the terms
+    allow a file.
     """
 
     spool: Spool
@@ -305,7 +308,7 @@ class PrintingAgent:
         if use.answer is None or not printers or attempts < 1:
             raise UsageError("there is a release, a printer and an attempt")
         opening.forbid_dumps()
-        release = opening.verify_release(job, use.request, use.answer, self._profiles(job.record))
+        release = opening.verify_release(job, use.request, use.answer, self._keys(job.record))
         package = opening.open_release(job, release, use.answer, job.record.recipient_key(self.seed))
         meshes = opening.decrypt_meshes(job, package)
         self.tell(Note(Stage.OPENED, f"{len(meshes)} meshes decrypted in memory and compared"))
@@ -465,19 +468,29 @@ class PrintingAgent:
             found = self.desk.outcome(machine.token_id, use.sequence, use.report.body)
             acknowledgement = Acknowledgement(found.promise, canonical.encode(found.receipt))
             use = machine.acknowledged(use.sequence, acknowledgement)
-            reported = self._check_promise(record, sent, acknowledgement)
+            reported = self._check_promise(record, use, sent, acknowledgement)
             self.spool.record(machine.token_id, use)
         else:
-            reported = self._check_promise(record, sent, use.acknowledgement)
+            reported = self._check_promise(record, use, sent, use.acknowledgement)
         self.tell(Note(Stage.REPORTED, f"print {use.sequence} reported as {reported.result.name.lower()}"))
         return reported
 
-    def _profiles(self, record: TokenRecord) -> Sequence[GatewayProfile]:
-        """Return what the gateway declares, and declared when it issued the token: keys give way to new ones."""
-        return (*self.profiles, record.profile)
+    def _keys(self, record: TokenRecord) -> KeyHistory:
+        """Return what the gateway declared until now: keys give way to others while an agent holds what they signed."""
+        profiles = {profile.digest(): profile for profile in (*self.profiles, record.profile)}
 
-    def _check_promise(self, record: TokenRecord, sent: SentReport, answer: Acknowledgement) -> Reported:
-        known = opening.profiles_of(answer.promise, self._profiles(record))
+        def get_profile(digest: Digest32) -> GatewayProfile | None:
+            if digest not in profiles:
+                try:
+                    profiles[digest] = GatewayProfile.parse(self.blocks.get(Cid(Codec.RAW, digest)))
+                except UpstreamError:
+                    return None
+            return profiles[digest]
+
+        return KeyHistory(self.chain.gateway(record.profile), get_profile)
+
+    def _check_promise(self, record: TokenRecord, use: Use, sent: SentReport, answer: Acknowledgement) -> Reported:
+        known = self._keys(record).profiles_of(answer.promise, since=use.request.signed.request.seen_block)
         promise = Promise.verify(answer.promise, known[0].release_key)
         profile = opening.stated_profile(promise.profile_digest, known)
         outcome = sent.outcome.outcome

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from platemark.errors import VerificationError
+from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.typed_data import Registration, registry_domain
-from platemark.protocol.units import Address, DesignId, Digest32, id_text, parse_address
-from platemark.sdk.chain import BlockFacts, ChainClient
+from platemark.protocol.units import Address, DesignId, Digest32, address_text, id_text, parse_address
+from platemark.sdk.chain import BlockFacts, ChainClient, ChainEvent
+from platemark.verify.facts import BlockFact, DeclarationFact, GatewayFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class ChainView(Protocol):
 
         Errors: VerificationError `design-digest`, `revision-recalled`; errors of the endpoint.
         """
+        ...
+
+    def gateway(self, profile: GatewayProfile) -> GatewayFact:
+        """Return what the gateway of a profile declared up to now; its anchors are left out."""
         ...
 
 
@@ -61,6 +67,22 @@ class RegistryView:
             return RegisteredRevision(registration.registrant, registration.commitment, registration.manifest_digest)
         found = self._chain.read("DesignRegistry", self._registry, "publicationOf", design_id, revision)
         return RegisteredRevision(registration.registrant, Digest32(bytes(found[0])), Digest32(bytes(found[1])))
+
+    def gateway(self, profile: GatewayProfile) -> GatewayFact:
+        """Return what a gateway declared; see `ChainView.gateway`."""
+        events = self._chain.events(
+            "PrintLedger",
+            profile.ledger,
+            ["GatewayDeclared"],
+            from_block=self._first_block,
+            to_block=self._chain.head().number,
+            filters={"gateway": address_text(profile.gateway)},
+        )
+        return GatewayFact(profile.gateway, tuple(map(self._declaration, events)), anchors=())
+
+    def _declaration(self, event: ChainEvent) -> DeclarationFact:
+        block = BlockFact(event.block, event.block_hash, self._chain.block(event.block).timestamp)
+        return DeclarationFact(int(event.arguments["epoch"]), Digest32(bytes(event.arguments["profileDigest"])), block)
 
     def _registration(self, design_id: DesignId) -> Registration:
         events = self._chain.events(

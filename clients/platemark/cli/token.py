@@ -1,5 +1,6 @@
 """`platemark token`: requesting print tokens, seeing what is left of them, stopping and closing them."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,6 +15,7 @@ from platemark.protocol.units import TokenId, UnixSeconds, address_text, id_text
 if TYPE_CHECKING:
     from platemark.agent.permissions import Permissions, SignedPermission
     from platemark.agent.spool import TokenRecord
+    from platemark.protocol.typed_data import Close
     from platemark.sdk.answers import ReservationState
     from platemark.sdk.licenses import License
 
@@ -28,6 +30,7 @@ app = typer.Typer(
 PERMISSION_SECONDS: Final = 24 * 3600
 """How long a signed permission may be brought to the chain."""
 CLOSE_SECONDS: Final = 3600
+CLAIM_SECONDS: Final = 120
 USUAL_SECONDS: Final = 30 * 24 * 3600
 RESUME: Final = "the permission is signed and kept; go on with: platemark token resume"
 
@@ -130,7 +133,7 @@ def show(context: typer.Context, token: Token) -> None:
         _state(state),
         [
             f"token    {id_text(token_id)}",
-            f"status   {'closed' if state.closed else 'stopped' if state.stopped else state.status}",
+            f"status   {_status(state)}",
             f"prints   {state.prints_left} of {state.reservation.prints} left",
             f"spares   {state.spares_left} of {state.spares} left",
             f"until    {values.moment_text(state.reservation.expires_at)}",
@@ -157,17 +160,110 @@ def close(context: typer.Context, token: Token) -> None:
     run = invocation(context)
     token_id = values.token_id(run, token)
     with run.connect(run.account) as connection:
-        offered = connection.client.close_offer(token_id, UnixSeconds(connection.clock.now() + CLOSE_SECONDS))
-        if offered.close.token_id != token_id:
-            raise RefusedError("the gateway offers to close another token", kind=Kind.CONFLICT, code="path-mismatch")
-        run.ui.tell(f"the gateway counts {offered.close.released} released, {offered.close.voided} given back")
-        domain = connection.gateway.deployment.ledger_domain
-        connection.client.close_token(token_id, offered.close.deadline, run.account.sign(offered.close.digest(domain)))
-        run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
+        counts = _close(run, connection, token_id)
     run.ui.result(
-        {"tokenId": id_text(token_id), "released": offered.close.released, "voided": offered.close.voided},
-        [f"closed with {plural(offered.close.released, 'release')}; unused prints are back with you"],
+        {"tokenId": id_text(token_id), "released": counts.released, "voided": counts.voided},
+        [f"closed with {plural(counts.released, 'release')}; unused prints are back with you"],
     )
+
+
+@app.command()
+def renew(
+    context: typer.Context,
+    token: Annotated[
+        str | None, typer.Argument(metavar="[TOKEN]", help="A print token's id; without it, all that are lost.")
+    ] = None,
+) -> None:
+    """Close a token and reserve what is left of it anew: what a gateway does not know any more is of use again.
+
+    The new token ends when the old one would have. Interrupted, the same command goes on.
+    """
+    run = invocation(context)
+    named = None if token is None else values.token_id(run, token)
+    with run.connect(run.account) as connection:
+        chosen = _lost(run, connection) if named is None else [named]
+        renewed = [(token_id, _renew(run, connection, token_id)) for token_id in chosen]
+    run.ui.result(
+        {"renewed": [{"replaces": id_text(old), **_record(record)} for old, record in renewed]},
+        [id_text(record.token_id) for _, record in renewed],
+    )
+    if not renewed:
+        run.ui.tell("no token of this agent is lost")
+
+
+def _lost(run: Invocation, connection: Connection) -> list[TokenId]:
+    """Return the tokens that this machine's agent holds, this gateway has lost, and no other has replaced."""
+    from platemark.agent.renewing import renewal_salt
+
+    with run.spool() as spool:
+        records = [item for item in spool.tokens() if item.reservation.gateway == connection.gateway.address]
+    replaced = {item.reservation.salt for item in records}
+    states = [
+        connection.client.reservation(item.token_id)
+        for item in records
+        if renewal_salt(item.token_id) not in replaced and item.reservation.expires_at > connection.clock.now()
+    ]
+    return [state.token_id for state in states if state.lost and state.prints_returned > 0]
+
+
+def _renew(run: Invocation, connection: Connection, token_id: TokenId) -> "TokenRecord":
+    """Take the steps of `agent.renewing` from where they were left, alone with the token."""
+    from platemark.agent.obtaining import permission
+    from platemark.agent.permissions import SignedPermission
+    from platemark.agent.renewing import check_renewable, is_renewal, renewal_salt
+    from platemark.sdk.licenses import fetch_license
+
+    with run.spool() as spool, spool.claim(token_id, wait_seconds=CLAIM_SECONDS):
+        records = spool.tokens()
+        machine = spool.machine(token_id) if token_id in [item.token_id for item in records] else None
+        for record in records:
+            if is_renewal(record.reservation, token_id):
+                return record
+        state = connection.client.reservation(token_id)
+        _check_ours(connection, state, token_id)
+        if state.reservation.holder != run.account.address:
+            raise RefusedError("only its holder renews a token", kind=Kind.FORBIDDEN, code="not-holder")
+        found = fetch_license(connection.client, connection.gateway, state.reservation.license_id)
+        pending = next((item for item in _permissions(run).all() if is_renewal(item.reservation, token_id)), None)
+        if pending is None:
+            now = connection.clock.now()
+            design = connection.client.design(found.terms.design_id)
+            check_renewable(state, design, found.state.revision, machine)
+            reservation = permission(
+                run.agent_seed,
+                found.terms,
+                connection.gateway.profile,
+                serving=found.state.gateway,
+                holder=run.account.address,
+                revision=found.state.revision,
+                prints=state.prints_returned,
+                expires_at=state.reservation.expires_at,
+                deadline=UnixSeconds(now + PERMISSION_SECONDS),
+                now=now,
+                random_bytes=lambda _: renewal_salt(token_id),
+            )
+            if not state.closed:
+                _close(run, connection, token_id)
+                left = connection.client.reservation(token_id).prints_returned
+                reservation = replace(reservation, prints=left)
+            digest = reservation.digest(connection.gateway.deployment.ledger_domain)
+            pending = SignedPermission(connection.gateway.url, reservation, run.account.sign(digest))
+            _permissions(run).keep(TokenId(int.from_bytes(digest, "big")), pending)
+        run.unfinished.hint = RESUME
+        token = pending.reservation.token_id(connection.gateway.deployment.ledger_domain)
+        return _finish(run, connection, token, pending, found)
+
+
+def _close(run: Invocation, connection: Connection, token_id: TokenId) -> "Close":
+    """Agree on a token's counts, wait until it is closed, and return them."""
+    offered = connection.client.close_offer(token_id, UnixSeconds(connection.clock.now() + CLOSE_SECONDS))
+    if offered.close.token_id != token_id:
+        raise RefusedError("the gateway offers to close another token", kind=Kind.CONFLICT, code="path-mismatch")
+    run.ui.tell(f"the gateway counts {offered.close.released} released, {offered.close.voided} given back")
+    domain = connection.gateway.deployment.ledger_domain
+    connection.client.close_token(token_id, offered.close.deadline, run.account.sign(offered.close.digest(domain)))
+    run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
+    return offered.close
 
 
 def _finish(
@@ -276,6 +372,14 @@ def _record(record: "TokenRecord") -> dict[str, JsonValue]:
     }
 
 
+def _status(state: "ReservationState") -> str:
+    if state.closed:
+        return "closed"
+    if state.stopped:
+        return "stopped"
+    return "lost with the gateway's vault: platemark token renew" if state.lost else state.status
+
+
 def _state(state: "ReservationState") -> dict[str, JsonValue]:
     return {
         "tokenId": id_text(state.token_id),
@@ -288,6 +392,7 @@ def _state(state: "ReservationState") -> dict[str, JsonValue]:
         "printsLeft": state.prints_left,
         "sparesLeft": state.spares_left,
         "stopped": state.stopped,
+        "lost": state.lost,
         "closed": state.closed,
         "burned": state.burned,
         "expiresAt": state.reservation.expires_at,

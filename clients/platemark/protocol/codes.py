@@ -212,6 +212,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "nozzle-too-large": CodeInfo(Kind.CONFLICT, "The nozzle is larger than the design allows"),
     "outcome-exists": CodeInfo(Kind.CONFLICT, "The print has its final outcome already"),
     "outcome-final": CodeInfo(Kind.CONFLICT, "The print has its one final outcome already"),
+    "outcome-missing": CodeInfo(Kind.CONFLICT, "A print of the token has no outcome yet"),
     "outcome-late": CodeInfo(Kind.CONFLICT, "The time for outcomes is over"),
     "passphrase-short": CodeInfo(Kind.MALFORMED, "A passphrase is too short"),
     "passphrase-wrong": CodeInfo(Kind.FORBIDDEN, "The passphrase is wrong"),
@@ -253,7 +254,12 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "token-expired": CodeInfo(Kind.CONFLICT, "The token has expired, or is in its last hour"),
     "token-issued": CodeInfo(Kind.CONFLICT, "The token was issued to another recipient key"),
     "token-known": CodeInfo(Kind.CONFLICT, "This agent holds another token of the same reservation"),
-    "token-not-issued": CodeInfo(Kind.CONFLICT, "The print token was not issued yet"),
+    "token-lost": CodeInfo(
+        Kind.CONFLICT, "The print token was lost with the gateway's vault", "close it and reserve anew: token renew"
+    ),
+    "token-not-issued": CodeInfo(
+        Kind.CONFLICT, "The print token was not issued yet, or was lost with the gateway's vault"
+    ),
     "token-not-yet": CodeInfo(Kind.CONFLICT, "The token is not valid yet"),
     "token-stopped": CodeInfo(Kind.CONFLICT, "The token's holder stopped it"),
     "token-unknown": CodeInfo(Kind.NOT_FOUND, "There is no such print token"),
@@ -422,6 +428,12 @@ CODES: Final[Mapping[str, CodeInfo]] = {
         Kind.UNAVAILABLE, "The log's copy in the second place cannot be kept", "mount it, or make room"
     ),
     "state-damaged": CodeInfo(Kind.UNAVAILABLE, "The gateway's state is damaged"),
+    "sender-unfinished": CodeInfo(
+        Kind.UNAVAILABLE, "The account that sends transactions is not replaced yet", "run the same command again"
+    ),
+    "sender-withdrawn": CodeInfo(
+        Kind.UNAVAILABLE, "The account that sends transactions is no operator any more", "keys rotate sender"
+    ),
     "state-missing": CodeInfo(Kind.UNAVAILABLE, "The gateway's state is not known yet"),
     "tile-unknown": CodeInfo(Kind.NOT_FOUND, "The log has no such tile"),
     "vault-damaged": CodeInfo(Kind.INTERNAL, "The vault is damaged"),
@@ -467,7 +479,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "prints-mismatch": CodeInfo(Kind.CONFLICT, "The chain holds another number of prints than the permission"),
     "profile-replaced": CodeInfo(
         Kind.CONFLICT,
-        "A key was not the gateway's when the entry was anchored",
+        "A key was not the gateway's when the entry was anchored, or when it was asked for",
         "with --blocks later profiles are read",
     ),
     "profile-withheld": CodeInfo(Kind.CONFLICT, "A gateway's declared keys cannot be had"),

@@ -350,9 +350,16 @@ class ReservationState:
     spares_left: int
     stopped: bool
     closed: bool
+    lost: bool
     burned: int
     retry_after_seconds: int | None
     transaction: str | None
+
+    @property
+    def prints_returned(self) -> int:
+        """How many prints come back, or came back, when the token is closed on these counts."""
+        used = min(max(0, self.released - self.voided), self.reservation.prints)
+        return self.reservation.prints - max(self.burned, used)
 
     @classmethod
     def parse(cls, value: JsonValue) -> Self:
@@ -370,6 +377,7 @@ class ReservationState:
             spares_left=members.maybe("sparesLeft", integer) or 0,
             stopped=members.maybe("stopped", boolean) or False,
             closed=members.maybe("closed", boolean) or False,
+            lost=members.maybe("lost", boolean) or False,
             burned=members.maybe("burned", integer) or 0,
             retry_after_seconds=members.maybe("retryAfterSeconds", integer),
             transaction=members.maybe("transaction", text),

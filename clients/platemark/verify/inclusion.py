@@ -67,9 +67,13 @@ def declarations_at(gateway: GatewayFact, anchor: AnchorFact | None) -> tuple[De
     if anchor is None:
         return gateway.declarations[-1:]
     block = anchor.block.number
-    ends = [*(later.block.number for later in gateway.declarations[1:]), block]
-    pairs = zip(gateway.declarations, ends, strict=False)
-    return tuple(found for found, end in pairs if found.block.number <= block <= end)
+    return tuple(found for found in declarations_since(gateway, block) if found.block.number <= block)
+
+
+def declarations_since(gateway: GatewayFact, block: int) -> tuple[DeclarationFact, ...]:
+    """Return what was declared in a block or later: all but what had given way before it, oldest first."""
+    replaced = sum(later.block.number < block for later in gateway.declarations[1:])
+    return gateway.declarations[replaced:]
 
 
 def covering_anchor(gateway: GatewayFact, epoch: int, index: int) -> AnchorFact | None:

@@ -1,8 +1,8 @@
 """The transactional outbox: a row in the caller's transaction now, a mined transaction in the end.
 
 1. `enqueue` writes a row together with whatever depends on it; nothing leaves the process.
-2. `sign_next` takes the oldest queued row: estimate gas, ask for fees; then, in one transaction under the account's
-   lock, take the next nonce, sign, store the raw bytes and their hash. Several processes may run it.
+2. `sign_next` takes the account's oldest queued row: estimate gas, ask for fees; then, in one transaction under the
+   outbox's lock, take the next nonce, sign, store the raw bytes and their hash. Several processes may run it.
 3. `broadcast` sends what is stored and not yet in a block, in the order of nonces. Bytes that a node already has are
    no error, so a crash anywhere after step 2 is answered by sending the same bytes again.
 4. `follow` looks for receipts. A block that disappears puts the row back to step 3. What stays out of blocks for too
@@ -18,6 +18,7 @@ for that.
 
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,10 +35,11 @@ from platemark_gateway.clock import Clock, is_over
 from platemark_gateway.db import locks
 from platemark_gateway.db.session import Database
 from platemark_gateway.ids import Randomness
-from platemark_gateway.models.chain import ChainSpending, OutboxAttempt, OutboxTransaction
+from platemark_gateway.models.chain import ChainSpending, OutboxAttempt, OutboxTransaction, SendingAccount
 from platemark_gateway.ports import TransactionView
 
 IN_FLIGHT: Final = ("sent", "seen", "confirmed")
+UNFINISHED: Final = ("queued", *IN_FLIGHT)
 _GAS_MARGIN_PERCENT: Final = 25
 _BUMP_PERCENT: Final = 13  # nodes ask for at least 10 % more to replace a transaction
 _MAX_UNMINED: Final = 16
@@ -46,8 +48,19 @@ _DEAR_SECONDS: Final = 15
 _CANCEL_GAS: Final = 21_000
 _ESTIMATE_TRIES: Final = 8
 _DAY_SECONDS: Final = 86_400
-_URGENT: Final = ("anchor", "close", "design.edition", "design.recall", "gateway.declare")
-"""Purposes that anchor the log or forbid something: a part of the day's cap is theirs alone."""
+FUND: Final = "sender.fund"
+"""Purpose of a transfer from one of the gateway's accounts to the one that follows it: moved, not spent."""
+_URGENT: Final = (
+    "anchor",
+    "close",
+    "design.edition",
+    "design.recall",
+    "gateway.declare",
+    "sender.appoint",
+    "sender.withdraw",
+    FUND,
+)
+"""Purposes that anchor the log, forbid something or replace a key: a part of the day's cap is theirs alone."""
 
 SPENDING_CAP: Final = "spending-cap"
 FEE_LIMIT: Final = "fee-limit"
@@ -71,7 +84,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The gateway's account: its address and a function that signs 32-byte digests (65 bytes)."""
+    """An account of the gateway: its address and a function that signs 32-byte digests (65 bytes)."""
 
     address: Address
     sign: Callable[[Digest32], bytes]
@@ -99,6 +112,12 @@ class Policy:
         return self.wei_per_day * (100 - self.reserve_percent) // 100
 
 
+async def sending_account(session: AsyncSession, gateway: Address) -> Address:
+    """Return the account that sends now: the newest, or the gateway's own where no other ever did."""
+    found = select(SendingAccount.address).order_by(SendingAccount.number.desc()).limit(1)
+    return await session.scalar(found) or gateway
+
+
 class Outbox:
     """The queue as slices see it; implements `ports.TransactionQueue`. Touches only rows."""
 
@@ -110,7 +129,7 @@ class Outbox:
     async def enqueue(
         self, session: AsyncSession, *, purpose: str, to: Address, data: bytes, value: int = 0, dedupe_key: str
     ) -> uuid.UUID:
-        """Put a transaction of the gateway's account into the outbox and return its id.
+        """Put a transaction into the outbox, for the account that sends now, and return its id.
 
         A `dedupe_key` that is already there and has not failed returns the earlier row's id.
         """
@@ -126,7 +145,7 @@ class Outbox:
         row = OutboxTransaction(
             id=self._randomness.new_id(),
             position=(last or 0) + 1,
-            account=self._account,
+            account=await sending_account(session, self._account),
             purpose=purpose,
             dedupe_key=dedupe_key,
             to=to,
@@ -202,12 +221,11 @@ class Submitter:
         """Sign the oldest queued transaction that is due; return whether there was one to work on."""
         async with self._database.read() as session:
             row, overtakes = await self._next(session)
-            unmined = await session.scalar(
-                select(func.count())
-                .select_from(OutboxTransaction)
-                .where(OutboxTransaction.account == self._signer.address, OutboxTransaction.status == "sent")
-            )
-        if row is None or not _is_due(row.not_before, self._clock.now()) or (unmined or 0) >= _MAX_UNMINED:
+            sent = await session.scalars(select(OutboxTransaction.account).where(OutboxTransaction.status == "sent"))
+            unmined = Counter(sent)
+        if row is None or not _is_due(row.not_before, self._clock.now()):
+            return False
+        if unmined[self._signer.address] >= _MAX_UNMINED:
             return False
         try:
             estimated = await self.client.estimate_gas(self._signer.address, row.to, row.data, row.value)
@@ -247,9 +265,10 @@ class Submitter:
     async def _sign(self, transaction_id: uuid.UUID, gas: int, fees: Fees, chain_nonce: int) -> bool:
         async with self._writing() as session:
             row = await session.get(OutboxTransaction, transaction_id, populate_existing=True)
-            if row is None or row.status != "queued":
-                return True  # another process was quicker
-            if not await self._book(session, row, gas * fees.most + row.value, self._policy.budget(row.purpose)):
+            if row is None or (row.account, row.status) != (self._signer.address, "queued"):
+                return True  # another process was quicker, or another account sends by now
+            cost = gas * fees.most + _spent_value(row)
+            if not await self._book(session, row, cost, self._policy.budget(row.purpose)):
                 self._wait_for(row, SPENDING_CAP)
                 return True
             last = await session.scalar(
@@ -263,16 +282,21 @@ class Submitter:
         return True
 
     async def _book(self, session: AsyncSession, row: OutboxTransaction, cost: int, budget: int | None) -> bool:
-        """Book what a transaction costs, in place of what was booked for it; return False beyond the day's budget."""
+        """Book what a transaction costs, in place of what was booked for it; return False beyond the day's budget.
+
+        The budget is that of all the gateway's accounts together.
+        """
         day = self._clock.now() // _DAY_SECONDS if row.booked_day is None else row.booked_day
-        spending = await session.get(ChainSpending, (row.account, day), populate_existing=True)
+        found = select(ChainSpending).where(ChainSpending.day == day).execution_options(populate_existing=True)
+        spent = {spending.account: spending for spending in await session.scalars(found)}
+        more = cost - (row.booked or 0)
+        if budget is not None and more > 0 and sum(each.wei for each in spent.values()) + more > budget:
+            return False
+        spending = spent.get(row.account)
         if spending is None:
             spending = ChainSpending(account=row.account, day=day, wei=Wei(0))
             session.add(spending)
-        total = spending.wei - (row.booked or 0) + cost
-        if budget is not None and cost > (row.booked or 0) and total > budget:
-            return False
-        spending.wei = Wei(total)
+        spending.wei = Wei(spending.wei + more)
         row.booked, row.booked_day = Wei(cost), day
         return True
 
@@ -435,7 +459,7 @@ class Submitter:
             kept.seen_block, kept.seen_hash = receipt.block_number, receipt.block_hash
             kept.mined_hash = attempt.hash
             if status == "final":
-                moved = kept.value if receipt.succeeded and not attempt.cancels else 0
+                moved = _spent_value(kept) if receipt.succeeded and not attempt.cancels else 0
                 await self._book(session, kept, receipt.paid + moved, None)
             if status != "final":
                 kept.status = status
@@ -535,7 +559,8 @@ class Submitter:
                 log.error("outbox.fee.limit", transaction=str(transaction_id), wei=raised.most)
                 self._postpone(row)
                 return False
-            cost = raised.most * (_CANCEL_GAS if last.cancels else row.gas or 0) + (0 if last.cancels else row.value)
+            cost = raised.most * (_CANCEL_GAS if last.cancels else row.gas or 0)
+            cost += 0 if last.cancels else _spent_value(row)
             if not await self._book(session, row, max(row.booked or 0, cost), self._policy.wei_per_day):
                 self._wait_for(row, SPENDING_CAP)
                 return False
@@ -621,10 +646,15 @@ class Submitter:
 
     @contextlib.asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction under the account's lock: rows that are read in it stay as they are until it ends."""
+        """Open a transaction under the outbox's lock: rows that are read in it stay as they are until it ends."""
         async with self._database.begin() as session:
-            await locks.take(session, f"outbox:{self._signer.address.hex()}")
+            await locks.take(session, "outbox:sign")
             yield session
+
+
+def _spent_value(row: OutboxTransaction) -> int:
+    """Return the coins that leave the gateway with a transaction, wei."""
+    return 0 if row.purpose == FUND else row.value
 
 
 def _is_due(not_before: UnixSeconds, now: UnixSeconds) -> bool:

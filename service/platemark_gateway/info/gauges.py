@@ -152,9 +152,9 @@ async def is_capped(session: AsyncSession) -> bool:
 
 
 async def _spending(gauges: Gauges, session: AsyncSession, container: Container) -> None:
-    today = (container.vault.account, container.clock.now() // _DAY_SECONDS)
-    spent = await session.get(ChainSpending, today)
-    gauges.set("platemark_spent_wei", "What today's transactions cost, wei.", 0 if spent is None else spent.wei)
+    today = ChainSpending.day == container.clock.now() // _DAY_SECONDS
+    spent = sum(await session.scalars(select(ChainSpending.wei).where(today)))
+    gauges.set("platemark_spent_wei", "What today's transactions cost, wei.", spent)
     gauges.set("platemark_spending_cap_wei", "What a day's may cost.", container.settings.spend_wei_per_day)
     gauges.set("platemark_outbox_capped", "1 while the spending cap keeps transactions.", int(await is_capped(session)))
 

@@ -59,7 +59,7 @@ class ChainEventRow(Base):
 
 
 class OutboxTransaction(Base):
-    """A transaction that the gateway's account sends.
+    """A transaction that `account` sends: until it is signed, it may be given to the account that follows.
 
     queued: nothing is signed. sent: `nonce` is taken and an attempt is stored, perhaps broadcast. seen, confirmed: in
     block `seen_block`. final and failed: the end; `reason` says why it failed. `giving_up` holds that reason while a
@@ -114,6 +114,21 @@ class OutboxTransaction(Base):
     booked: Mapped[Wei | None]
     """What it may cost at most, wei, as booked for day `booked_day`; once final, what it did cost."""
     booked_day: Mapped[int | None]
+
+
+class SendingAccount(Base):
+    """An account that sends the gateway's transactions; that with the highest number does now.
+
+    Without a row the gateway's own account sends. `ended_at` is set when nothing of it is under way any more and the
+    ledger does not take it for an operator.
+    """
+
+    __tablename__ = "sending_accounts"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[Address]
+    began_at: Mapped[UnixSeconds]
+    ended_at: Mapped[UnixSeconds | None]
 
 
 class ChainSpending(Base):

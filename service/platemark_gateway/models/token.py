@@ -14,8 +14,9 @@ class Token(SeenOnChain, Base):
 
     The first group of columns is the permission, whose digest is `token_id`. `released` is the highest sequence,
     `voided` how many outcomes gave their print back. `wrapped_token` is the issued token (compact JWS), encrypted by
-    the vault under the token's id. What forbids (`stopped_at`, `closing_until`, `closed_block`, `reclaimed_block`)
-    counts as soon as it is there. `ended_at` is set with the token's last log entry.
+    the vault under the token's id; a token with `issued_at` and without it is lost, with the vault. What forbids
+    (`stopped_at`, `closing_until`, `closed_block`, `reclaimed_block`) counts as soon as it is there. `ended_at` is set
+    with the token's last log entry.
     """
 
     __tablename__ = "tokens"
@@ -71,6 +72,11 @@ class Token(SeenOnChain, Base):
     closed_block: Mapped[int | None]
     reclaimed_block: Mapped[int | None]
     ended_at: Mapped[UnixSeconds | None]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the token was issued and is gone: nothing is released for it, and no other takes its place."""
+        return self.issued_at is not None and self.wrapped_token is None
 
 
 class TokenSettlement(Base):

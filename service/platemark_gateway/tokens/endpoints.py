@@ -130,6 +130,7 @@ def view_of(state: service.TokenState) -> ReservationView:
         stopped=row.stopped_at is not None,
         closed=row.closed_block is not None or row.reclaimed_block is not None,
         issued=row.wrapped_token is not None,
+        lost=row.is_lost,
         burned=state.burned,
         settled_sequence=state.settled_sequence,
         retry_after_seconds=state.retry_after_seconds,

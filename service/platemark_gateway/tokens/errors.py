@@ -48,6 +48,11 @@ def token_bound() -> ConflictError:
     )
 
 
+def token_lost() -> ConflictError:
+    """Return: it was encrypted for a vault that is lost."""
+    return ConflictError("the token was lost with the gateway's vault", code="token-lost")
+
+
 def revision_recalled() -> ConflictError:
     """Return: the design's owner recalled the revision."""
     return ConflictError("this revision was recalled by its owner", code="revision-recalled")

@@ -39,6 +39,7 @@ class ReservationView(Wire):
     stopped: bool
     closed: bool
     issued: bool
+    lost: bool
     burned: int
     settled_sequence: int
     retry_after_seconds: int | None = None

@@ -297,7 +297,7 @@ async def issue(
 
     Errors: NotFoundError `token-unknown`; UnconfirmedError `awaiting-finality`; UnauthenticatedError
         `signature-invalid`; ConflictError `deadline-passed`, `token-…`, `revision-recalled`, `key-not-deposited`;
-        UnavailableError `quarantine`.
+        UnavailableError `quarantine`. A token that was lost is not made again under other keys: prints cite its digest.
     """
     row = await repository.lock(session, request.token_id)
     if row is None or row.gateway != container.vault.account:
@@ -318,6 +318,8 @@ async def issue(
         text = issued_text(container, row)
         return print_token.seal_token(text, row.token_id, recipient_public), row.expires_at
     check_open(row, progress, now)
+    if row.is_lost:
+        raise errors.token_lost()
     revision = await repository.revision_of(session, row.design_id, row.revision)
     if revision is None or revision.manifest_cid is None or revision.wrapped_package is None:
         raise ConflictError("the design's manifest or key is not deposited here", code="key-not-deposited")

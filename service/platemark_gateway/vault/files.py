@@ -5,7 +5,8 @@
 Each key is encrypted with AES-256-GCM under scrypt(passphrase), with its name as associated data, so that
 entries cannot be exchanged. The first key of a kind has the kind's name, later ones `<kind>.2`, `<kind>.3` …; none is
 ever removed, because what older ones signed and opened is asked for again. Which of them is in force, the gateway's
-declared profile says. The file has mode 0600, its folder 0700; it is replaced as a whole.
+declared profile says. `sender`, `sender.2` … are accounts that send its transactions in place of its own; which of them
+does, the database says. The file has mode 0600, its folder 0700; it is replaced as a whole.
 
 Source: RFC 7914 (scrypt), docs/formats.md, section 2.
 """
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -39,10 +40,13 @@ from platemark.protocol.units import Address, Digest32
 from platemark_gateway.errors import VaultError
 from platemark_gateway.ports import KeyKind
 
+_K = TypeVar("_K")
+
 FILE_NAME: Final = "vault.json"
 KEY_NAMES: Final = ("account", "release", "log", "deposit", "wrapping")
 
-_NAME: Final = re.compile(r"(release|log|deposit)(?:\.([2-9]|[1-9][0-9]{1,2}))?")
+_SENDER: Final = "sender"
+_NAME: Final = re.compile(r"(release|log|deposit|sender)(?:\.([2-9]|[1-9][0-9]{1,2}))?")
 _SCRYPT_N: Final = 1 << 17
 _MAX_SCRYPT_N: Final = 1 << 20
 _NONCE_BYTES: Final = 12
@@ -87,6 +91,7 @@ class FileVault:
         "_log",
         "_macs",
         "_release",
+        "_senders",
         "_wrapping",
         "_wrapping_secret",
     )
@@ -105,6 +110,7 @@ class FileVault:
         self._release = [SigningKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.RELEASE)]
         self._log = [SigningKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.LOG)]
         self._deposit = [RecipientKey(secret) for secret in _of_kind(secrets_by_name, KeyKind.DEPOSIT)]
+        self._senders = [self._account, *map(AccountKey, _of_kind(secrets_by_name, _SENDER))]
 
     def __repr__(self) -> str:
         return f"FileVault(account 0x{self._account.address.hex()}, secrets hidden)"
@@ -141,8 +147,8 @@ class FileVault:
         made = {name: random_bytes(32) for name in KEY_NAMES}
         if account is not None:
             made["account"] = AccountKey(account).secret()
-        while not 0 < int.from_bytes(made["account"], "big") < _ORDER:  # one in 2^128
-            made["account"] = random_bytes(32)
+        else:
+            made["account"] = _account_secret(made["account"], random_bytes)
         salt = random_bytes(32)
         key = _passphrase_key(passphrase, salt, scrypt_n, 8, 1)
         entries = {name: _encrypt(key, secret, _key_context(name), random_bytes) for name, secret in made.items()}
@@ -171,20 +177,47 @@ class FileVault:
         Errors: VaultError `vault-damaged`, `vault-passphrase` when the file was replaced meanwhile; LocalError
             `vault-unwritable`.
         """
+        self._add(kind, random_bytes(32), random_bytes)
+        return self.public_keys(kind)[-1]
+
+    def add_sender(self, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Address:
+        """Make another account to send transactions, write it durably and return its address; errors as `add_key`."""
+        self._add(_SENDER, _account_secret(random_bytes(32), random_bytes), random_bytes)
+        return self.senders[-1]
+
+    def _add(self, kind: str, secret: bytes, random_bytes: Callable[[int], bytes]) -> None:
         with _alone(self._folder):
             document = _read(self._folder)
             found = document.decrypt(self._key)
-            name = f"{kind}.{len(_of_kind(found, kind)) + 1}"
-            found[name] = random_bytes(32)
-            entry = _encrypt(self._key, found[name], _key_context(name), random_bytes)
+            before = len(_of_kind(found, kind))
+            name = f"{kind}.{before + 1}" if before else kind
+            found[name] = secret
+            entry = _encrypt(self._key, secret, _key_context(name), random_bytes)
             _write(self._folder, document.with_entry(name, entry), replace=True)
         self._take(found)
-        return self.public_keys(kind)[-1]
 
     @property
     def account(self) -> Address:
         """The gateway's account."""
         return self._account.address
+
+    @property
+    def senders(self) -> tuple[Address, ...]:
+        """The accounts that may send transactions: the gateway's own, then those made for it, oldest first."""
+        return tuple(key.address for key in self._senders)
+
+    def holds_sender(self, sender: Address) -> bool:
+        """Return whether the key of an account is in the vault; another process may have added it."""
+        if sender not in self.senders:
+            self._reload()
+        return sender in self.senders
+
+    def sign_as(self, sender: Address, digest: Digest32) -> bytes:
+        """Return the signature of a digest by an account that sends transactions, 65 bytes.
+
+        Errors: VaultError `vault-key-missing`.
+        """
+        return self._found(lambda: self._senders, lambda key: key.address == sender).sign(digest)
 
     def public_keys(self, kind: KeyKind) -> tuple[bytes, ...]:
         """Return the public keys of a kind, oldest first: Ed25519, 32 bytes; HPKE for deposits, 1,216 bytes."""
@@ -216,7 +249,7 @@ class FileVault:
         """
         return self._found(lambda: self._log, lambda key: key.public_bytes == public_key).sign(message)
 
-    def _found(self, keys: Callable[[], list[SigningKey]], is_wanted: Callable[[SigningKey], bool]) -> SigningKey:
+    def _found(self, keys: Callable[[], list[_K]], is_wanted: Callable[[_K], bool]) -> _K:
         """Return a key; another process may have added it since the file was read."""
         for again in (False, True):
             if again:
@@ -351,15 +384,20 @@ def _parse(data: bytes) -> _Document:
     return _Document(document, n, r, p, salt, entries)
 
 
-def _of_kind(secrets_by_name: Mapping[str, bytes], kind: KeyKind) -> list[bytes]:
+def _of_kind(secrets_by_name: Mapping[str, bytes], kind: str) -> list[bytes]:
     """Return the secrets of a kind, oldest first; errors: VaultError `vault-damaged` when one between is missing."""
-    found = [secrets_by_name[kind]]
-    others = {name for name in secrets_by_name if name.startswith(f"{kind}.")}
-    for number in range(2, len(others) + 2):
-        if f"{kind}.{number}" not in others:
-            raise _damaged()
-        found.append(secrets_by_name[f"{kind}.{number}"])
-    return found
+    count = sum(name == kind or name.startswith(f"{kind}.") for name in secrets_by_name)
+    names = [kind, *(f"{kind}.{number}" for number in range(2, count + 1))][:count]
+    if not all(name in secrets_by_name for name in names):
+        raise _damaged()
+    return [secrets_by_name[name] for name in names]
+
+
+def _account_secret(secret: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
+    """Return a secret that is an account's key, the given one but for one in 2^128."""
+    while not 0 < int.from_bytes(secret, "big") < _ORDER:
+        secret = random_bytes(32)
+    return secret
 
 
 def _damaged() -> VaultError:

@@ -8,8 +8,11 @@ from platemark.agent.following import Anchored, Standing, follow
 from platemark.agent.machine import Acknowledgement, Answer, Report, Request, TokenMachine, Use
 from platemark.errors import MalformedError, UpstreamError, VerificationError
 from platemark.protocol.jws import SigningKey
+from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import Edge, grow
 from platemark.protocol.units import UnixSeconds
+from platemark.verify.keys import KeyHistory
+from simulators.print_desk import gateway_fact
 
 EXPECTED_BY = sample.RELEASE.merge_by
 USE = Use(
@@ -38,9 +41,17 @@ class Log:
         return Anchored(self.epoch, len(self.entries), growth.root, UnixSeconds(self.timestamp))
 
 
+def keys(*profiles: GatewayProfile) -> KeyHistory:
+    """Return what a gateway declared, one profile after the other, since the request saw a block."""
+    declared = [(profile, USE.request.signed.request.seen_block + number) for number, profile in enumerate(profiles)]
+    return KeyHistory(
+        gateway_fact(sample.PROFILE.gateway, declared), {profile.digest(): profile for profile in profiles}.get
+    )
+
+
 def standings(log: Log, now: int, use: Use = USE) -> list[tuple[str, Standing, int | None]]:
     machine = TokenMachine(sample.TOKEN_ID, prints=10, spares=1, uses=[use])
-    found = follow([machine], profiles=[sample.PROFILE], anchors=log, get_tile=log.files.get, now=UnixSeconds(now))
+    found = follow([machine], keys=keys(sample.PROFILE), anchors=log, get_tile=log.files.get, now=UnixSeconds(now))
     return [(item.about, item.standing, item.index) for item in found]
 
 
@@ -116,7 +127,7 @@ def test_what_was_promised_under_an_older_profile_is_merged_when_a_later_epoch_h
     machine = TokenMachine(sample.TOKEN_ID, prints=10, spares=1, uses=[USE])
     found = follow(
         [machine],
-        profiles=[later, sample.PROFILE],
+        keys=keys(sample.PROFILE, later),
         anchors=log,
         get_tile=log.files.get,
         now=UnixSeconds(EXPECTED_BY),

@@ -18,9 +18,12 @@ from platemark.agent.spool import Spool
 from platemark.errors import LocalError, RefusedError, UpstreamError, VerificationError
 from platemark.geometry.part import PART_NAME, load_part
 from platemark.geometry.stl import write_stl
+from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.content_key import ContentKey, KeyPackage
+from platemark.protocol.jws import SigningKey
 from platemark.protocol.manifest import Constraints, Process
 from platemark.protocol.outcome import Result
+from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import Material, Receipt, Source
 from platemark.protocol.terms_document import Protection
 from platemark.protocol.units import Digest32
@@ -350,6 +353,44 @@ def test_a_release_that_lies_is_kept_and_nothing_is_printed(
     with pytest.raises(VerificationError) as refused:
         agent.print_one(world.record.token_id, ["ada"])
     assert refused.value.code == code
+    (use,) = agent.spool.machine(world.record.token_id)
+    assert use.answer is not None
+    assert not agent.spool.attempts(world.record.token_id, 1)
+
+
+def _key(number: int) -> SigningKey:
+    return SigningKey(bytes([number]) * 32)
+
+
+def _rotated(number: int) -> GatewayProfile:
+    return replace(sample.PROFILE, release_key=_key(number).public_bytes)
+
+
+@pytest.mark.parametrize("rotations", [1, 2])
+def test_an_answer_that_is_older_than_rotations_is_printed_and_reported(
+    world: World, spool: Spool, rotations: int
+) -> None:
+    issued = replace(world.record.token(), profile_digest=_rotated(9).digest())
+    world.record = replace(world.record, text=issued.sign(_key(9)), profile=_rotated(9))
+    world.blocks.blocks[Cid(Codec.RAW, sample.PROFILE.digest())] = sample.PROFILE.encode()
+    world.declared = ((_rotated(9), 1), (sample.PROFILE, 10))
+    agent = agent_of(world, spool, profiles=[])
+    later = [(_rotated(number), 20 + number) for number in range(rotations)]
+    world.after_count = lambda: setattr(world, "declared", (*world.declared, *later))
+    made, reported = agent.print_one(world.record.token_id, ["ada"])
+    assert made.complete
+    assert reported is not None
+
+
+def test_a_release_by_a_key_that_was_replaced_before_it_was_asked_for_is_kept_and_not_opened(
+    world: World, spool: Spool
+) -> None:
+    seen = world.final_block().number
+    world.declared = ((sample.PROFILE, 1), (_rotated(9), seen - 1))
+    agent = agent_of(world, spool)
+    with pytest.raises(VerificationError) as refused:
+        agent.print_one(world.record.token_id, ["ada"])
+    assert refused.value.code == "profile-replaced"
     (use,) = agent.spool.machine(world.record.token_id)
     assert use.answer is not None
     assert not agent.spool.attempts(world.record.token_id, 1)

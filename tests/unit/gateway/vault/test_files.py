@@ -13,7 +13,7 @@ from platemark.errors import LocalError, PlatemarkError
 from platemark.protocol.accounts import recover
 from platemark.protocol.jws import key_id, verify_bytes
 from platemark.protocol.sealing import seal
-from platemark.protocol.units import Digest32
+from platemark.protocol.units import Address, Digest32
 from platemark_gateway.errors import VaultError
 from platemark_gateway.ports import KeyKind, KeyVault
 from platemark_gateway.vault.files import FILE_NAME, KEY_NAMES, FileVault
@@ -210,6 +210,21 @@ def test_a_key_that_is_added_stands_beside_the_old_one(vault: FileVault, tmp_pat
     assert (tmp_path / "vault" / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
+def test_accounts_that_send_stand_beside_the_gateways_own(vault: FileVault, tmp_path: Path) -> None:
+    elsewhere = FileVault.open(tmp_path / "vault", PASSPHRASE)
+    first, second = elsewhere.add_sender(), elsewhere.add_sender()
+    digest = Digest32(b"\x07" * 32)
+    assert elsewhere.senders == (vault.account, first, second)
+    assert FileVault.open(tmp_path / "vault", PASSPHRASE).senders == elsewhere.senders
+    assert vault.holds_sender(second), "another process's account is found when it is asked for"
+    assert not vault.holds_sender(Address(b"\x01" * 20))
+    assert recover(digest, elsewhere.sign_as(first, digest)) == first
+    assert recover(digest, vault.sign_as(vault.account, digest)) == vault.account
+    with pytest.raises(VaultError) as caught:
+        vault.sign_as(Address(b"\x01" * 20), digest)
+    assert caught.value.code == "vault-key-missing"
+
+
 def test_old_and_new_keys_sign_and_open(vault: FileVault, tmp_path: Path) -> None:
     elsewhere = FileVault.open(tmp_path / "vault", PASSPHRASE)
     for kind in KeyKind:
@@ -272,10 +287,12 @@ def test_the_port_gives_no_private_key_away(vault: FileVault) -> None:
     assert names == {
         "account",
         "holds",
+        "holds_sender",
         "mac",
         "open_deposit",
         "public_keys",
         "release_signer",
+        "sign_as",
         "sign_digest",
         "sign_log",
         "unwrap",
