@@ -51,7 +51,7 @@ async def test_a_lost_token_is_closed_on_its_counts_and_never_issued_again(
     assert (state["lost"], state["issued"], state["released"]) == (True, False, 1)
     await agent.designer.deposit()
     assert (await agent.order_token()).json()["code"] == "token-lost", "its prints cite the token that was"
-    assert (await agent.send(agent.request(2))).json()["code"] == "token-not-issued"
+    assert (await agent.send(agent.request(2))).json()["code"] == "token-lost"
     offered = await agent.offer_close(gateway.clock.now() + 600)
     assert (await agent.close(offered.json())).status_code == 202
     await gateway.chain.mine()

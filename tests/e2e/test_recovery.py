@@ -233,7 +233,7 @@ def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop
     refused = shop.centre.attempt("token", "request", shop.license_id, "--prints", "2")
     assert refused.error_code == "key-not-deposited"
     assert shop.centre.run("token", "show", lost)["lost"]
-    assert shop.centre.attempt("print", lost, "--printer", "ada", "--slicer", "basic").error_code == "token-not-issued"
+    assert shop.centre.attempt("print", lost, "--printer", "ada", "--slicer", "basic").error_code == "token-lost"
     assert shop.centre.attempt("token", "renew").error_code == "key-not-deposited"
     assert not shop.centre.run("token", "show", lost)["closed"], "a token is kept until another can take its place"
     shop.designer.run("keys", "kit", "deposit", str(shop.kit))

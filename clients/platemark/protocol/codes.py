@@ -258,7 +258,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
         Kind.CONFLICT, "The print token was lost with the gateway's vault", "close it and reserve anew: token renew"
     ),
     "token-not-issued": CodeInfo(
-        Kind.CONFLICT, "The print token was not issued yet, or was lost with the gateway's vault"
+        Kind.CONFLICT, "The print token was not issued yet, or after the backup from which the gateway was restored"
     ),
     "token-not-yet": CodeInfo(Kind.CONFLICT, "The token is not valid yet"),
     "token-stopped": CodeInfo(Kind.CONFLICT, "The token's holder stopped it"),

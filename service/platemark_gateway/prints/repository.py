@@ -26,8 +26,8 @@ _ENTRIES: Final = LogEntry.metadata.tables[LogEntry.__tablename__]
 def _lock_tokens(*, arrays: bool) -> Select[Token]:
     columns = (
         Token.token_id, Token.gateway, Token.agent, Token.design_id, Token.revision, Token.prints, Token.spares,
-        Token.expires_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block, Token.stopped_at,
-        Token.closing_until, Token.closed_block, Token.reclaimed_block, Token.ended_at,
+        Token.expires_at, Token.issued_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block,
+        Token.stopped_at, Token.closing_until, Token.closed_block, Token.reclaimed_block, Token.ended_at,
     )  # fmt: skip
     return (
         select(Token)
