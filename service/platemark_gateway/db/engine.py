@@ -68,6 +68,8 @@ def _postgresql(url: str, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
+        # The connection that worked last has its plans at hand; the others rest.
+        pool_use_lifo=True,
         connect_args={
             "connect_timeout": 5,
             "options": (
