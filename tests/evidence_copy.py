@@ -63,6 +63,9 @@ class Kept:
     def audit_part(self, serial: str, *options: str) -> Ended:
         return self._audit("part", serial, "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
 
+    def audit_archive(self, folder: Path, *options: str) -> Ended:
+        return self._audit("archive", str(folder), "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
+
     def audit_parts(self, file: Path, *options: str) -> Ended:
         return self._audit("parts", str(file), "--blocks", str(self.blocks), "--tiles", str(self.log), *options)
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from evidence_copy import Kept, checked_steps, failures
+from evidence_copy import Kept, checked_steps, failures, flip
 from life import Life
 from lying_rpc import lying_rpc
 from stack import Ended, command
@@ -60,6 +60,22 @@ def test_unknown_serial_is_a_failed_inclusion(life: Life) -> None:
     ended = Kept.of(life).audit_part("AAAA-AAAA-AAAA-AAAA")
     assert ended.exit_code == 3
     assert failures(ended) == [(11, "serial-unknown")]
+
+
+def test_an_archive_is_audited_as_the_log_that_it_was_made_of(life: Life, tmp_path: Path) -> None:
+    kept, folder = Kept.of(life), tmp_path / "archive"
+    ended = kept.audit_archive(folder)
+    holds(ended, 0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+    assert json.loads((folder / "report.json").read_text()) == ended.value
+    alone = Kept(life, folder / "blocks", folder / "log", kept.rpc)
+    assert alone.audit_log().value["facts"] == ended.value["facts"]
+    assert alone.audit_part(life.settled.serial(0)).exit_code == 0
+    for damaged in (*(folder / "log").rglob("000*"), *(folder / "blocks").glob("*/*")):
+        if damaged.is_file():
+            flip(damaged)
+    assert alone.audit_log().exit_code == 3
+    assert kept.audit_archive(folder).exit_code == 0
+    assert alone.audit_log().value["facts"] == ended.value["facts"]
 
 
 def test_a_list_of_serials_is_audited_as_each_of_them_is(life: Life, tmp_path: Path) -> None:

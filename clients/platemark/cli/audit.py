@@ -64,6 +64,27 @@ def log(
     return _finish(invocation, audit_log(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
 
 
+@app.command("archive")
+def archive(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive of the same log.")],
+    tiles: Tiles,
+    blocks: Blocks,
+    html: Html = None,
+    also_rpc: OtherRpc = None,
+    accept_gateway: Gateways = None,
+) -> int:
+    """Audit a whole log and keep a copy of all that was read but the chain: audits go on when the gateway is gone."""
+    from platemark.auditor.archive import BLOCKS, LOG
+    from platemark.auditor.archive import archive as make_archive
+
+    invocation = _begun(context, html)
+    report = make_archive(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway), folder)
+    code = _finish(invocation, report, html)
+    invocation.ui.tell(f"audit it again: platemark audit log --tiles {folder / LOG} --blocks {folder / BLOCKS}")
+    return code
+
+
 @app.command("part")
 def part(
     context: typer.Context,
