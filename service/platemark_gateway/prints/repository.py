@@ -5,7 +5,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypedDict
 
-from sqlalchemy import BigInteger, CompoundSelect, Select, and_, bindparam, func, or_, select, tuple_, union_all, update
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
@@ -29,7 +44,7 @@ def _lock_tokens(*, arrays: bool) -> Select[Token]:
         Token.expires_at, Token.issued_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block,
         Token.stopped_at, Token.closing_until, Token.closed_block, Token.reclaimed_block, Token.ended_at,
     )  # fmt: skip
-    return (
+    found = (
         select(Token)
         .options(load_only(*columns, raiseload=True))
         .where(bulk.one_of(Token.token_id.expression, "token_ids", arrays=arrays))
@@ -37,6 +52,8 @@ def _lock_tokens(*, arrays: bool) -> Select[Token]:
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
+    # Arrays have one good plan, whatever is in them; making one for each takes PostgreSQL longer than the work.
+    return found.add_columns(func.set_config("plan_cache_mode", "force_generic_plan", true())) if arrays else found
 
 
 async def lock_tokens(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Token]:
@@ -152,9 +169,9 @@ def _situation(*, arrays: bool) -> Select[Any]:
         .scalar_subquery()
     )
     placed = select(LogEntry.created_at).where(LogEntry.position == anchored).correlate(LogHead).scalar_subquery()
-    waiting = (
-        select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id).limit(1).scalar_subquery()
-    )
+    # One, and not a parameter: a plan for any number of entries would sort all that wait.
+    oldest = select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id)
+    waiting = oldest.limit(literal_column("1", Integer)).scalar_subquery()
     newest = select(func.max(LogHead.epoch)).scalar_subquery()
     # Counted rather than tested for one: whoever plans for the first of many rows reads a large table from its start.
     known = select(func.count()).select_from(_known(arrays=arrays).subquery()).scalar_subquery()
