@@ -128,6 +128,7 @@ export function decimal(value: JsonValue): string {
 }
 
 export interface Cid {
+  readonly text: string;
   readonly codec: "raw" | "dag-pb";
   readonly digest: Hex;
 }
@@ -142,7 +143,7 @@ export function cid(value: JsonValue): Cid {
   if (version !== 1 || (codec !== 0x55 && codec !== 0x70) || hash !== 0x12 || size !== 0x20) {
     throw new Malformed("a CID of ours is version 1, raw or dag-pb, with a SHA-256", "cid");
   }
-  return { codec: codec === 0x55 ? "raw" : "dag-pb", digest: toHex(bytes.subarray(4)) };
+  return { text: value, codec: codec === 0x55 ? "raw" : "dag-pb", digest: toHex(bytes.subarray(4)) };
 }
 
 /** A file's bare name: at most 120 characters, no path in it. */

@@ -114,17 +114,16 @@ export function readStruct(type: string, value: JsonValue): Struct {
     value,
     members.map(({ name }) => name),
   );
-  return new Struct(
-    type,
-    members.map(({ kind, name }) => [name, readMember(kind, name, field(found, name), nested)] as const),
-  );
+  const values = members.map(({ kind, name }) => [name, readMember(kind, name, field(found, name), nested)] as const);
+  members.forEach(({ kind, name }, at) => checkRange(kind, name, values[at]?.[1]));
+  return new Struct(type, values);
 }
 
 function readMember(kind: string, name: string, value: JsonValue, nested: ReadonlyMap<string, string>): Member {
   if (kind === "address") return address(value);
   if (kind === "bytes32" || kind === "uint256") return digest(value);
   if (kind === "bool") return flag(value);
-  if (kind.startsWith("uint")) return readInteger(Number(kind.slice(4)), name, value);
+  if (kind.startsWith("uint")) return readInteger(bitsOf(kind), name, value);
   const struct = nested.get(kind.replace("[]", ""));
   if (struct === undefined) throw new TypeError(`no type ${kind}`);
   if (!kind.endsWith("[]")) return readStruct(struct, value);
@@ -139,9 +138,17 @@ function readInteger(bits: number, name: string, value: JsonValue): bigint {
   const isText = bits > 53;
   const fits = isText ? typeof value === "string" && /^(?:0|[1-9][0-9]{0,77})$/.test(value) : typeof value === "number";
   if (!fits) throw new Malformed(`${name} is ${isText ? "a decimal text" : "an integer"}`, "integer-range");
-  const number = BigInt(value as string | number);
-  if (number < 0n || number >> BigInt(bits) !== 0n) throw new Malformed(`${name} does not fit uint${bits}`, "integer-range");
-  return number;
+  return BigInt(value as string | number);
+}
+
+function checkRange(kind: string, name: string, value: Member | undefined): void {
+  if (typeof value === "bigint" && (value < 0n || value >> BigInt(bitsOf(kind)) !== 0n)) {
+    throw new Malformed(`${name} does not fit ${kind}`, "integer-range");
+  }
+}
+
+function bitsOf(kind: string): number {
+  return Number(kind.slice("uint".length));
 }
 
 function word(value: Member | undefined): Bytes {
