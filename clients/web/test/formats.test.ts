@@ -227,6 +227,18 @@ test("an address in small letters is the same address in every digest", () => {
   assert.equal(readManifest(value(lower)).digest, readManifest(value(json)).digest);
 });
 
+test("names of files are alike in small and capital letters, of every script", () => {
+  const { json } = vectors("documents").manifest;
+  const named = (one: string, other: string): unknown => {
+    const copy = changed(changed(json, ["files", 0, "name"], { value: one }), ["files", 1, "name"], { value: other });
+    return readManifest(value(copy));
+  };
+  for (const [one, other] of [["a", "b"], ["i", "ı"], ["é", "e\u0301"]] as const) named(one, other);
+  for (const [one, other] of [["straße", "STRASSE"], ["ẞ", "ss"], ["ΑΣ", "ας"], ["K", "\u212a"], ["ﬁ", "FI"]] as const) {
+    assert.equal(refusal(() => named(one, other)), "manifest-files", `${one} ${other}`);
+  }
+});
+
 test("hexadecimal texts have a limit", () => {
   assert.equal(hexBytes("0x0102", { most: 2 }).length, 2);
   assert.equal(refusal(() => hexBytes("0x010203", { most: 2 })), "hex");

@@ -139,7 +139,8 @@ function checkReferences(files: readonly File[], parts: readonly Part[]): void {
   if (parts.some((part) => part.file >= files.length)) throw wrong("a part refers to a file that is not there");
 }
 
-/** A text of which small and capital letters are alike (Unicode's full case folding, but for the dotless i). */
+/** A text of which small and capital letters are alike: Unicode's full case folding, in which the dotless i is no i. */
 function folded(text: string): string {
-  return [...text].map((character) => (character === "ı" ? character : character.toUpperCase().toLowerCase())).join("");
+  const alike = (character: string): string => character.toLowerCase().toUpperCase().toLowerCase();
+  return [...text].map((character) => (character === "ı" ? character : alike(character))).join("");
 }
