@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from browser import Browser, Page, running_browser
+from golden import golden
 from platemark.protocol.serial import grouped
 from platemark_gateway.printlog import part_page
 from stack import Person, Stack, get, licensed_cube, running_stack, wait_for
@@ -167,15 +168,48 @@ def test_page_is_legible(browser: Browser, parts: Parts, scheme: str, tmp_path: 
         page.screenshot(tmp_path / f"{status}.png")
 
 
-def test_page_from_disk_verifies_a_file_without_a_gateway(browser: Browser, parts: Parts, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name, status",
+    [
+        ("as it is", "Holds by itself"),
+        ("provisional", "Provisional"),
+        ("before its outcome", "Provisional"),
+        ("rejected after inspection", "Voided"),
+    ],
+)
+def test_page_from_disk_verifies_a_file_without_a_gateway(
+    browser: Browser, name: str, status: str, tmp_path: Path
+) -> None:
+    vectors = golden("passports")
+    case = next(case for case in vectors["cases"] if case["name"] == name)
+    passport = vectors["passport"] | case["set"]
     path = tmp_path / "passport.json"
-    path.write_text(json.dumps(parts.passport(parts.failed)))
+    path.write_text(json.dumps({member: passport[member] for member in passport if member not in case["without"]}))
+    page = from_disk(browser)
+    page.choose_file("#file", path)
+    page.wait_for("#status", status.__eq__)
+    assert page.steps("fails") == []
+    facts = page.text(".facts")
+    assert "Print centre North · prints@north.example" in facts
+    assert "PLA, lot 7, 40 % recycled" in facts or "receipt" in case["without"]
+    assert "Not for food." in page.text(".warnings")
+    page.screenshot(tmp_path / "page.png")
+    assert page.complaints == []
+
+
+def test_page_says_what_is_no_passport(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "passport.json"
+    path.write_text('{"serial": "ABCDEFGHIJKLMNOP"}')
+    page = from_disk(browser)
+    page.choose_file("#file", path)
+    page.wait_for("#status", "No passport".__eq__)
+
+
+def from_disk(browser: Browser) -> Page:
     page = browser.page(*PHONE)
     page.open((SERVED / "part.html").as_uri())
     page.wait_for("#part", lambda text: text.startswith("Drop a passport file"))
-    page.choose_file("#file", path)
-    page.wait_for("#status", "Voided".__eq__)
-    assert page.steps("fails") == []
+    return page
 
 
 def test_page_says_that_a_serial_is_unknown(browser: Browser, parts: Parts) -> None:
