@@ -1,8 +1,8 @@
 """What every test shares: which optional parts are here, and what a missing one means.
 
-A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer or
-libfaketime. The end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the
-run.
+A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer,
+libfaketime or Chromium. The end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip
+fails the run.
 """
 
 import os
@@ -17,6 +17,7 @@ import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from browser import chromium_program
 from kubo_process import ipfs_program
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -31,6 +32,8 @@ PARTS: Final = {
     "forge": "run `npm ci --ignore-scripts` in contracts/",
     "prusaslicer": "install PrusaSlicer, on Debian: apt-get install --no-install-recommends prusa-slicer",
     "faketime": "install libfaketime, on Debian: apt-get install --no-install-recommends faketime",
+    "chromium": "install Chromium, on Debian: apt-get install --no-install-recommends chromium, "
+    "or set PLATEMARK_TEST_CHROMIUM to it",
 }
 
 TOGETHER: Final = {
@@ -50,6 +53,7 @@ TOGETHER: Final = {
         file: {file}
         for file in (
             "tests/e2e/test_demo.py",
+            "tests/e2e/test_part_page.py",
             "tests/e2e/test_sales_and_moves.py",
             "tests/integration/test_contracts_eth_tester.py",
             "tests/integration/test_embedded_chain.py",
@@ -98,6 +102,7 @@ def _missing() -> set[str]:
         "forge": (ROOT / "contracts" / "node_modules" / ".bin" / "forge").exists(),
         "prusaslicer": shutil.which("prusa-slicer") is not None,
         "faketime": faketime_library() is not None,
+        "chromium": chromium_program() is not None,
     }
     return {part for part, here in present.items() if not here}
 

@@ -83,7 +83,7 @@ class Quantity:
     def from_json(cls, value: JsonValue, unit: str) -> Self:
         """Return the quantity that `to_json` wrote; errors: MalformedError `quantity` for another unit or source."""
         found = object_of(value, fields=frozenset({"unit", "source"}), optional=frozenset({"value"}))
-        if found["unit"] != unit or found["source"] not in set(Source):
+        if found["unit"] != unit or found["source"] not in tuple(Source):
             raise MalformedError(f"a quantity in {unit} with a known source was expected", code="quantity")
         number = parse_decimal(found["value"]) if "value" in found else None
         return cls(number, Source(line_of(found["source"])))

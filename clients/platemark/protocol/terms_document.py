@@ -416,7 +416,7 @@ def _amount(price: Wei, currency: Address) -> str:
 
 
 def _protection(value: JsonValue) -> Protection:
-    if value not in set(Protection):
+    if value not in tuple(Protection):
         raise MalformedError("a protection is stream, delete-after or file", code="terms-document")
     return Protection(line_of(value))
 

@@ -1,9 +1,9 @@
-"""The print log as static tiles (C2SP tlog-tiles), anchoring on request, parts and their passports."""
+"""The print log as static tiles (C2SP tlog-tiles), anchoring on request, parts, their page and their passports."""
 
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import APIRouter, Path, Request, Response, status
 
 from platemark.errors import MalformedError
 from platemark.protocol.passport import MEDIA_TYPE
@@ -11,8 +11,8 @@ from platemark.protocol.serial import parse_serial
 from platemark.protocol.tiles import Tile
 from platemark_gateway.auth.callers import Operator
 from platemark_gateway.container import Services
-from platemark_gateway.db.session import Reading, Writing
-from platemark_gateway.printlog import errors, passports, service
+from platemark_gateway.db.session import Writing
+from platemark_gateway.printlog import errors, part_page, passports, service
 from platemark_gateway.printlog.schemas import AnchorAnswer, AnchorOrder, PartView
 
 router = APIRouter(tags=["log"])
@@ -50,10 +50,23 @@ async def request_anchor(caller: Operator, _body: AnchorOrder, container: Servic
     return AnchorAnswer(requested=True)
 
 
-@router.get("/v1/parts/{serial}", tags=["prints"])
-async def part(serial: SerialPath, container: Services, session: Reading) -> PartView:
-    """Return what a serial stands for today."""
-    found = await passports.look_up(session, container, parse_serial(serial))
+@router.get("/v1/parts/part.js", include_in_schema=False)
+@router.get("/v1/parts/part.css", include_in_schema=False)
+async def part_page_file(request: Request) -> Response:
+    """Return what the page loads."""
+    return part_page.answer(request, request.url.path.rpartition("/")[2])
+
+
+@router.get(
+    "/v1/parts/{serial}", tags=["prints"], response_model=PartView, responses={200: {"content": {"text/html": {}}}}
+)
+async def part(serial: SerialPath, container: Services, request: Request, response: Response) -> PartView | Response:
+    """Return what a serial stands for today; to a browser, the page that verifies its passport there."""
+    if part_page.is_wanted(request):
+        return part_page.answer(request, "part.html")
+    response.headers["Vary"] = "Accept"
+    async with container.database.read() as session:
+        found = await passports.look_up(session, container, parse_serial(serial))
     if found.known is None or found.token is None:
         return PartView(serial=found.serial, status=str(found.status))
     return PartView(
