@@ -1,8 +1,8 @@
 """What every test shares: which optional parts are here, and what a missing one means.
 
-A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer or
-libfaketime. The end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip fails the
-run.
+A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer,
+libfaketime or the log programs of others. The end of a run names each missing part and how to get it; with
+PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
 """
 
 import os
@@ -18,6 +18,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from kubo_process import ipfs_program
+from log_programs import programs_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -31,6 +32,8 @@ PARTS: Final = {
     "forge": "run `npm ci --ignore-scripts` in contracts/",
     "prusaslicer": "install PrusaSlicer, on Debian: apt-get install --no-install-recommends prusa-slicer",
     "faketime": "install libfaketime, on Debian: apt-get install --no-install-recommends faketime",
+    "interop": "(cd tests/interop/logcheck && go build -o ../../../.tools/ . tool), "
+    "or set PLATEMARK_TEST_LOG_PROGRAMS to a folder of these programs; and install OpenSSH's client for its agent",
 }
 
 TOGETHER: Final = {
@@ -98,6 +101,7 @@ def _missing() -> set[str]:
         "forge": (ROOT / "contracts" / "node_modules" / ".bin" / "forge").exists(),
         "prusaslicer": shutil.which("prusa-slicer") is not None,
         "faketime": faketime_library() is not None,
+        "interop": programs_folder() is not None,
     }
     return {part for part, here in present.items() if not here}
 
