@@ -80,6 +80,7 @@ from platemark_gateway.recovery.state import STATE_FILE, VAULT, in_use, read_sta
 from platemark_gateway.settings import Settings, without_credentials
 from platemark_gateway.vault.files import FileVault
 from platemark_gateway.vault.passphrases import passphrase_of
+from platemark_gateway.witnesses import Witnesses
 from platemark_gateway.worker.loop import Worker
 from platemark_gateway.worker.projections import PROJECTIONS
 from platemark_gateway.worker.reporting import report
@@ -281,6 +282,7 @@ async def building(
 async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tuple[Container, Submitter]]:
     vault = await asyncio.to_thread(_open_vault, settings)  # step 1
     endpoints = endpoints_of(settings)
+    witnesses = Witnesses.of(settings)
     database = Database(settings.database(), pool_size=settings.database_connections)
     try:
         client = ChainClient(endpoints, final_depth=settings.final_depth)
@@ -308,10 +310,12 @@ async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tupl
             vault=vault,
             blocks=blocks,
             profile=_profile(settings, vault, deployment, state, declared, replacing),
+            witnesses=witnesses,
             metrics=metrics,
         )
         yield container, submitter
     finally:
+        await witnesses.close()
         await endpoints.close()
         await database.close()
 

@@ -79,6 +79,8 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "too-large": CodeInfo(Kind.MALFORMED, "Something is larger than its format allows"),
     "url": CodeInfo(Kind.MALFORMED, "An address on the network is ill-formed"),
     "usage": CodeInfo(Kind.MALFORMED, "The call makes no sense"),
+    "witness-answer": CodeInfo(Kind.MALFORMED, "A witness's answer is ill-formed"),
+    "witness-request": CodeInfo(Kind.MALFORMED, "A request to a witness is ill-formed"),
     # --- meshes and slicing ---
     "description": CodeInfo(Kind.MALFORMED, "A design's description is incomplete"),
     "file-changed": CodeInfo(Kind.UNAVAILABLE, "A file changed while it was read", "try again"),
@@ -435,6 +437,22 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "vault-unwrap": CodeInfo(Kind.INTERNAL, "A wrapped key does not open"),
     "vault-unwritable": CodeInfo(Kind.UNAVAILABLE, "The vault cannot be written"),
     "waiting-foreign": CodeInfo(Kind.CONFLICT, "Entries beside a copy of the log are not this gateway's"),
+    "witness-ahead": CodeInfo(
+        Kind.UPSTREAM,
+        "A witness cosigned more of the log than there is",
+        "was an old backup restored, or does another gateway write this log",
+    ),
+    "witness-conflict": CodeInfo(Kind.UPSTREAM, "A witness cosigned another size of the log last"),
+    "witness-inconsistent": CodeInfo(
+        Kind.UPSTREAM,
+        "A witness does not see the log continue what it cosigned",
+        "compare its checkpoint with this log",
+    ),
+    "witness-refused": CodeInfo(Kind.UPSTREAM, "A witness refuses the log's checkpoint", "it must know the log's key"),
+    "witness-unknown-log": CodeInfo(
+        Kind.UPSTREAM, "A witness does not know the log", "its operator adds the log's origin and key"
+    ),
+    "witness-unreachable": CodeInfo(Kind.UNAVAILABLE, "A witness cannot be reached"),
     # --- verification and audit ---
     "agent-mismatch": CodeInfo(Kind.CONFLICT, "The chain names another agent than the permission"),
     "anchor-block": CodeInfo(Kind.CONFLICT, "A passport names another block for its anchor"),
