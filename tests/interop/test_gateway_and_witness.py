@@ -8,7 +8,7 @@ import pytest
 from log_programs import check, running_litewitness
 from platemark.protocol.byte_text import parse_base64url
 from platemark.protocol.checkpoint import NoteKey
-from stack import Stack, get, licensed_cube, running_stack, wait_for
+from stack import Stack, command, get, licensed_cube, running_stack, wait_for
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -42,3 +42,6 @@ def test_others_accept_the_log_of_a_running_gateway_with_the_cosignature_of_lite
             wait_for("request and outcome in the log", lambda: size() == 2)
             assert check(log, key, [witness.key]) is None
             assert state() == "ok"
+            command("audit", "witness", "new", "witness.example.test/ours", f"--home={centre.home}")
+            added = centre.run("audit", "witness", "add", "--tiles", log, "--blocks", stack.url)
+            assert added["key"] == key.text

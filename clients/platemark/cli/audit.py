@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from platemark.cli import values
+from platemark.cli import audit_witness, values
 from platemark.cli.config import EVERYWHERE, Invocation
 from platemark.cli.exit_codes import ExitCode
 from platemark.cli.ui import plural
@@ -32,6 +32,8 @@ app = typer.Typer(
     help="Check files, parts, designs and whole logs against the chain.",
     epilog=EVERYWHERE,
 )
+
+app.add_typer(audit_witness.app, name="witness")
 
 Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
 Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
@@ -60,7 +62,7 @@ def log(
     from platemark.auditor.replay import audit_log
 
     invocation = _begun(context, html)
-    return _finish(invocation, audit_log(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
+    return _finish(invocation, audit_log(evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
 
 
 @app.command("part")
@@ -78,7 +80,7 @@ def part(
 
     number = values.serial(serial)
     invocation = _begun(context, html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     return _finish(invocation, audit_part(evidence, number), html)
 
 
@@ -111,7 +113,7 @@ def passport(
         found = _passport(file)
     except PassportPartError as error:
         return _finish(invocation, refused_passport(error), html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
     report = audit_passport(found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None)
     return _finish(invocation, report, html)
 
@@ -130,7 +132,7 @@ def file(
     from platemark.auditor.design import audit_file
 
     invocation = _begun(context, html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html)
 
 
@@ -157,7 +159,7 @@ def design(
 
     values.id_text_of(design_id, "design")
     invocation = _begun(context, html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     return _finish(invocation, audit_design(evidence, *_ledger(evidence, ledger, tiles), choose), html)
 
 
@@ -208,7 +210,7 @@ def settle(
     from platemark.protocol.units import id_text
 
     invocation = _begun(context)
-    evidence = _evidence(invocation, None, tiles, None, None)
+    evidence = evidence_of(invocation, None, tiles, None, None)
     origin = evidence.origin()
     contracts = evidence.contracts(origin.chain_id, origin.ledger)
     facts = evidence.facts(contracts)
@@ -297,13 +299,14 @@ def _passport(file: Path) -> "Passport":
         ) from error
 
 
-def _evidence(
+def evidence_of(
     invocation: Invocation,
     blocks: str | None,
     tiles: str | None,
     also_rpc: list[str] | None,
     accept_gateway: list[str] | None,
 ) -> "Evidence":
+    """Return what an audit reads, from the places that were named; it is closed when the command ends."""
     from platemark.auditor.evidence import Evidence, LogFiles, block_source
     from platemark.sdk.chain import ChainClient
     from platemark.sdk.ipfs import SeveralSources

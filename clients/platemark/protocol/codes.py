@@ -532,4 +532,8 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "source-unbuildable": CodeInfo(
         Kind.UNAVAILABLE, "The contracts cannot be compiled from source", "run `npm ci --ignore-scripts` in contracts/"
     ),
+    "witness-missing": CodeInfo(
+        Kind.UNAVAILABLE, "There is no witness in a folder", "platemark audit witness new makes one"
+    ),
+    "witness-state": CodeInfo(Kind.UNAVAILABLE, "A witness cannot remember what it cosigned, and cosigns nothing"),
 }
