@@ -74,6 +74,8 @@ from platemark_gateway.ports import (
     KeyKind,
     KeyVault,
 )
+from platemark_gateway.printlog.exporting import Exported, export
+from platemark_gateway.printlog.files import LogFiles
 from platemark_gateway.printlog.service import leave_epoch, open_log
 from platemark_gateway.recovery.restoring import finish
 from platemark_gateway.recovery.state import STATE_FILE, VAULT, in_use, read_state
@@ -181,6 +183,21 @@ async def migrate(settings: Settings) -> None:
     database = Database(settings.database())
     try:
         await migrations.upgrade(database)
+    finally:
+        await database.close()
+
+
+async def export_log(settings: Settings, target: Path) -> Exported:
+    """Bring a folder up to the log and what an audit of it reads; nothing of the gateway needs to run.
+
+    Errors: LocalError `state-missing` before the first start; as `exporting.export`.
+    """
+    if read_state(settings.data) is None:
+        raise LocalError("there is no gateway in the data folder", code="state-missing", hint="name it with --data")
+    database = Database(settings.database())
+    try:
+        blocks = blocks_of(settings, SystemClock(), Metrics())
+        return await export(database, blocks, LogFiles(settings.data / "log"), target)
     finally:
         await database.close()
 

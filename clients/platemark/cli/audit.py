@@ -36,6 +36,12 @@ app = typer.Typer(
 app.add_typer(audit_witness.app, name="witness")
 
 Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
+BlocksBesideTiles = Annotated[
+    str | None,
+    typer.Option(
+        "--blocks", help="Folder or address of IPFS blocks; by default that of the log, which an export has both of."
+    ),
+]
 Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
 OtherRpc = Annotated[
@@ -53,7 +59,7 @@ Gateways = Annotated[
 def log(
     context: typer.Context,
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: BlocksBesideTiles = None,
     html: Html = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
@@ -62,7 +68,9 @@ def log(
     from platemark.auditor.replay import audit_log
 
     invocation = _begun(context, html)
-    return _finish(invocation, audit_log(evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
+    return _finish(
+        invocation, audit_log(evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)), html
+    )
 
 
 @app.command("part")
@@ -70,7 +78,7 @@ def part(
     context: typer.Context,
     serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: BlocksBesideTiles = None,
     html: Html = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
@@ -80,7 +88,7 @@ def part(
 
     number = values.serial(serial)
     invocation = _begun(context, html)
-    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
     return _finish(invocation, audit_part(evidence, number), html)
 
 

@@ -398,6 +398,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "epoch-changed": CodeInfo(
         Kind.UPSTREAM, "A gateway's log goes on in another epoch", "check the gateway again on chain"
     ),
+    "export-target": CodeInfo(
+        Kind.UNAVAILABLE, "The folder for the exported log cannot be written", "make room, or name another folder"
+    ),
     "funds-missing": CodeInfo(Kind.UNAVAILABLE, "The gateway's account has no coin for gas", "send it some"),
     "gateway-changed": CodeInfo(Kind.CONFLICT, "The gateway is not the one it was"),
     "gateway-running": CodeInfo(Kind.UNAVAILABLE, "Another process uses the gateway's folder"),

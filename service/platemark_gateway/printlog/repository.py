@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from platemark.protocol.cid import Cid
 from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.license import License
@@ -183,6 +184,13 @@ async def anchors(session: AsyncSession, gateway: Address, epoch: int) -> Sequen
         .order_by(LogAnchor.size)
     )
     return rows.all()
+
+
+async def documents(session: AsyncSession) -> Sequence[Cid]:
+    """Return the blocks of all manifests and terms that are known, each once."""
+    manifests = await session.scalars(select(Revision.manifest_cid).where(Revision.manifest_cid.is_not(None)))
+    terms = await session.scalars(select(License.terms_cid).where(License.terms_cid.is_not(None)))
+    return [Cid.parse(text) for text in sorted({*manifests, *terms} - {None})]
 
 
 async def get_anchor(session: AsyncSession, gateway: Address, epoch: int, size: int) -> LogAnchor | None:
