@@ -7,7 +7,7 @@ import pytest
 
 from log_programs import check, running_litewitness
 from platemark.protocol.byte_text import parse_base64url
-from platemark.protocol.checkpoint import NoteKey
+from platemark.protocol.checkpoint import KeyType, NoteKey, NoteSigner
 from stack import Stack, command, get, licensed_cube, running_stack, wait_for
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -42,6 +42,14 @@ def test_others_accept_the_log_of_a_running_gateway_with_the_cosignature_of_lite
             wait_for("request and outcome in the log", lambda: size() == 2)
             assert check(log, key, [witness.key]) is None
             assert state() == "ok"
+            of_log = ("audit", "log", "--tiles", log, "--blocks", stack.url, "--witness", witness.key.text)
+            assert list(centre.run(*of_log)["facts"]["cosigned"]) == [witness.key.name]
+            ours = NoteSigner.from_seed("witness.example.test/ours", b"\x01" * 32, KeyType.COSIGNATURE).key
+            wanting = centre.attempt(*of_log, "--witness", ours.text)
+            assert wanting.exit_code == 3
+            assert [each["code"] for each in wanting.value["findings"] if "code" in each] == ["witnesses-missing"]
+            assert centre.attempt(*of_log, "--witness", ours.text, "--witnesses-wanted", "1").exit_code == 0
+            assert centre.attempt(*of_log, "--witnesses-wanted", "2").exit_code == 2
             command("audit", "witness", "new", "witness.example.test/ours", f"--home={centre.home}")
             added = centre.run("audit", "witness", "add", "--tiles", log, "--blocks", stack.url)
             assert added["key"] == key.text

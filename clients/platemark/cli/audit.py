@@ -4,6 +4,7 @@ Reads a chain endpoint, blocks and a log's static files; asks no gateway.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -63,14 +64,26 @@ def log(
     html: Html = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
+    witness: Annotated[
+        list[str] | None, typer.Option("--witness", help="Key (vkey) of a witness of the log; may be repeated.")
+    ] = None,
+    witnesses_wanted: Annotated[
+        int | None, typer.Option(min=0, help="How many of these must have cosigned; all by default.")
+    ] = None,
 ) -> int:
     """Replay a gateway's whole print log against the chain and name every discrepancy."""
     from platemark.auditor.replay import audit_log
+    from platemark.protocol.checkpoint import NoteKey
 
     invocation = _begun(context, html)
-    return _finish(
-        invocation, audit_log(evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)), html
+    witnesses = tuple(NoteKey.parse(text) for text in witness or [])
+    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
+    evidence.policy = replace(
+        evidence.policy,
+        witnesses=witnesses,
+        witnesses_wanted=len(witnesses) if witnesses_wanted is None else witnesses_wanted,
     )
+    return _finish(invocation, audit_log(evidence), html)
 
 
 @app.command("part")

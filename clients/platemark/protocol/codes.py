@@ -501,6 +501,10 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "tile-withheld": CodeInfo(Kind.CONFLICT, "A tile of the log cannot be had"),
     "verification-failed": CodeInfo(Kind.CONFLICT, "Something did not verify"),
     "voided-without-outcome": CodeInfo(Kind.CONFLICT, "More was given back than outcomes say"),
+    "witnesses": CodeInfo(Kind.MALFORMED, "A policy wants witnesses that it does not name"),
+    "witnesses-missing": CodeInfo(
+        Kind.CONFLICT, "Fewer witnesses than are wanted cosigned a checkpoint", "ask again later, or another mirror"
+    ),
     # --- this machine ---
     "artifact-missing": CodeInfo(
         Kind.UNAVAILABLE, "A generated contract artefact is missing", "run scripts/generate_abi"
