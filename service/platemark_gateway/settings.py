@@ -23,16 +23,19 @@ _SEVERAL: Final = re.compile(r",\s*(?=https?://)")
 def without_credentials(text: str) -> str:
     """Return an address without what may be a credential in it: user, password, path, query; other texts as they are.
 
+    What stands before an address and a space, as a witness's public key does, stays.
+
     Endpoints of chains often carry their key in the path.
     """
     if "://" not in text:
         return text
     if len(several := _SEVERAL.split(text)) > 1:
         return ",".join(without_credentials(each) for each in several)
+    key, space, text = text.rpartition(" ")
     url = urlsplit(text)
     host = url.netloc.rpartition("@")[2]
     more = "/…" if url.path.strip("/") or url.query or url.fragment else ""
-    return f"{url.scheme}://{host}{more}"
+    return f"{key}{space}{url.scheme}://{host}{more}"
 
 
 def _witness(text: str) -> tuple[NoteKey, str]:

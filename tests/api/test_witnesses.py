@@ -12,17 +12,8 @@ from platemark.protocol.units import Digest32
 from platemark_gateway.models.printlog import LogEntry, LogHead, LogWitness
 from platemark_gateway.printlog import service, shipping
 from simulators.gateway import SimulatedGateway
-from simulators.witness import SimulatedWitness
 
 pytestmark = pytest.mark.anyio
-
-
-def witnessed(gateway: SimulatedGateway, *names: str) -> list[SimulatedWitness]:
-    """Give the gateway witnesses that know its log."""
-    profile = gateway.container.profile
-    made = [SimulatedWitness(name, NoteKey(profile.log_origin, profile.log_key)) for name in names]
-    object.__setattr__(gateway.container, "witnesses", tuple(made))
-    return made
 
 
 async def grow(gateway: SimulatedGateway, count: int) -> None:
@@ -64,7 +55,7 @@ async def told(gateway: SimulatedGateway, name: str) -> tuple[str, str]:
 
 
 async def test_a_checkpoint_is_published_with_the_cosignatures_of_its_witnesses(gateway: SimulatedGateway) -> None:
-    one, two = witnessed(gateway, "one.test", "two.test")
+    one, two = gateway.witnessed("one.test", "two.test")
     assert await told(gateway, "one.test") == ("waiting", "0")
     await grow(gateway, 3)
     assert await cosigners(gateway) == {"one.test", "two.test"}
@@ -76,7 +67,7 @@ async def test_a_checkpoint_is_published_with_the_cosignatures_of_its_witnesses(
 
 
 async def test_a_witness_that_is_away_stops_nothing_and_cosigns_later(gateway: SimulatedGateway) -> None:
-    _, two = witnessed(gateway, "one.test", "two.test")
+    _, two = gateway.witnessed("one.test", "two.test")
     two.is_away = True
     await grow(gateway, 3)
     assert await cosigners(gateway) == {"one.test"}
@@ -94,7 +85,7 @@ async def test_a_witness_that_is_away_stops_nothing_and_cosigns_later(gateway: S
 
 
 async def test_the_longer_a_witness_is_away_the_more_rarely_it_is_asked(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.is_away = True
     await grow(gateway, 1)
     for pause in (5, 10, 20, 40, 80, 160, 320, 600, 600):
@@ -119,7 +110,7 @@ async def row_of(gateway: SimulatedGateway) -> LogWitness:
 
 
 async def test_a_witness_that_does_not_answer_is_waited_for_so_long_and_no_longer(gateway: SimulatedGateway) -> None:
-    one, _ = witnessed(gateway, "one.test", "two.test")
+    one, _ = gateway.witnessed("one.test", "two.test")
     gateway.choose(witness_seconds=0.05)
     one.hangs = True
     await grow(gateway, 3)
@@ -131,7 +122,7 @@ async def test_a_witness_that_does_not_answer_is_waited_for_so_long_and_no_longe
 async def test_a_witness_that_knows_less_than_was_thought_is_asked_from_there(
     gateway: SimulatedGateway, knows: int
 ) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     await grow(gateway, 2)
     two = (one.size, one.root)
     await grow(gateway, 3)
@@ -142,7 +133,7 @@ async def test_a_witness_that_knows_less_than_was_thought_is_asked_from_there(
 
 
 async def test_a_witness_that_knows_more_than_was_thought_is_asked_from_there(gateway: SimulatedGateway) -> None:
-    witnessed(gateway, "one.test")
+    gateway.witnessed("one.test")
     await grow(gateway, 5)
     async with gateway.container.database.begin() as session:
         (await session.scalars(select(LogWitness))).one().size = 1
@@ -151,7 +142,7 @@ async def test_a_witness_that_knows_more_than_was_thought_is_asked_from_there(ga
 
 
 async def test_a_witness_that_saw_more_than_there_is_is_told_and_stops_nothing(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.size, one.root = 50, Digest32(b"\x05" * 32)
     await grow(gateway, 5)
     assert await cosigners(gateway) == set()
@@ -159,7 +150,7 @@ async def test_a_witness_that_saw_more_than_there_is_is_told_and_stops_nothing(g
 
 
 async def test_a_witness_that_another_process_asked_first_has_not_failed(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.is_away = True
     await grow(gateway, 5)
     async with gateway.container.database.begin() as session:
@@ -173,7 +164,7 @@ async def test_a_witness_that_another_process_asked_first_has_not_failed(gateway
 
 
 async def test_a_witness_that_saw_another_log_is_told_and_stops_nothing(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.size, one.root = 2, Digest32(b"\x05" * 32)
     await grow(gateway, 5)
     assert await cosigners(gateway) == set()
@@ -181,7 +172,7 @@ async def test_a_witness_that_saw_another_log_is_told_and_stops_nothing(gateway:
 
 
 async def test_a_witness_that_does_not_know_the_log_is_told(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.log_key = NoteKey("another.test", one.log_key.public_key)
     await grow(gateway, 1)
     assert await told(gateway, "one.test") == ("witness-unknown-log", "1")
@@ -190,7 +181,7 @@ async def test_a_witness_that_does_not_know_the_log_is_told(gateway: SimulatedGa
 async def test_a_checkpoint_that_moved_on_gets_no_cosignature_of_the_one_before(gateway: SimulatedGateway) -> None:
     await grow(gateway, 2)
     files = service.files_of(gateway.container)
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     newer = b""
 
     def move_on() -> None:
@@ -204,7 +195,7 @@ async def test_a_checkpoint_that_moved_on_gets_no_cosignature_of_the_one_before(
 
 
 async def test_nobody_is_asked_before_there_is_a_checkpoint_or_in_quarantine(gateway: SimulatedGateway) -> None:
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     assert not await service.ask_witnesses(gateway.container)
     async with gateway.container.database.begin() as session:
         (await session.scalars(select(LogHead))).one().quarantine = "a test"
@@ -216,7 +207,7 @@ async def test_a_late_cosignature_reaches_the_second_place(gateway: SimulatedGat
     target = tmp_path / "second place"
     target.mkdir()
     gateway.choose(ship_to=target)
-    (one,) = witnessed(gateway, "one.test")
+    (one,) = gateway.witnessed("one.test")
     one.is_away = True
     await grow(gateway, 2)
     assert await shipping.ship(gateway.container)
