@@ -12,6 +12,7 @@ from platemark_gateway.commands import Data, DatabaseUrl, IpfsApi, settings_of
 
 def export(
     target: Annotated[Path, typer.Argument(help="a folder; a static host may serve it")],
+    car: Annotated[Path | None, typer.Option("--car", help="also write its blocks as one CAR file, for IPFS")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     ipfs_api: IpfsApi = None,
@@ -25,5 +26,9 @@ def export(
 
     found = asyncio.run(serving.export_log(settings, target))
     sys.stdout.write(f"{target}: {found.size} entries, {found.tiles} tiles, {found.blocks} blocks\n")
+    if car is not None:
+        from platemark_gateway.printlog.exporting import export_car
+
+        sys.stdout.write(f"{car}: {export_car(target, car)} blocks\n")
     if found.missing:
         sys.stderr.write(f"{found.missing} blocks are not here; an audit lists what it could not check\n")

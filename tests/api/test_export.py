@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from kubo_process import running_kubo
 from platemark.errors import PlatemarkError
 from platemark.protocol.checkpoint import Checkpoint, NoteKey, NoteSigner, open_checkpoint, sign_checkpoint
-from platemark.protocol.cid import Cid, raw_cid
+from platemark.protocol.cid import Cid, Codec, raw_cid
 from platemark.protocol.merkle import EMPTY_ROOT
 from platemark.protocol.tiles import LogReader
 from platemark.sdk.ipfs import ExportedSource
-from platemark_gateway.printlog import service
+from platemark.verify.inclusion import read_listing
+from platemark_gateway.blobs.kubo import KuboBlocks
+from platemark_gateway.printlog import repository, service
 from platemark_gateway.printlog.errors import LogForkedError
-from platemark_gateway.printlog.exporting import Exported, export
+from platemark_gateway.printlog.exporting import Exported, export, export_car
 from platemark_gateway.printlog.files import LogFiles, write_whole
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
@@ -183,3 +186,40 @@ async def test_a_log_without_checkpoint_is_not_exported(gateway: SimulatedGatewa
         await exported(gateway, tmp_path / "export")
     assert caught.value.code == "log-empty"
     assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.kubo
+async def test_an_ipfs_node_takes_the_log_as_one_file(gateway: SimulatedGateway, agent: Agent, tmp_path: Path) -> None:
+    for number in (1, 2):
+        await agent.redeem(number)
+        await sequence(gateway)
+        await anchor(gateway)
+    target, car = tmp_path / "export", tmp_path / "log.car"
+    await exported(gateway, target)
+    count = export_car(target, car)
+    assert count == len([path for path in target.rglob("*") if path.is_file()]) - 2, "without checkpoint and lock"
+    with running_kubo(tmp_path / "kubo") as kubo:
+        kubo.add_car(car)
+        node = KuboBlocks(kubo.api, timeout_seconds=10)
+        async with gateway.container.database.read() as session:
+            anchors = await repository.anchors(session, gateway.container.vault.account, 1)
+        for found in anchors:
+            cid = Cid(Codec.RAW, found.tiles_digest)
+            assert await node.is_pinned(cid)
+            origin = gateway.container.profile.log_origin
+            listing = read_listing(await node.get(cid), origin=origin, size=found.size, root=found.root)
+            for path, digest in listing.items():
+                assert await node.get(Cid(Codec.RAW, digest)) == (target / path).read_bytes()
+
+
+async def test_a_car_that_cannot_be_written_leaves_nothing(
+    gateway: SimulatedGateway, agent: Agent, tmp_path: Path
+) -> None:
+    await agent.redeem(1)
+    await sequence(gateway)
+    await exported(gateway, tmp_path / "export")
+    (tmp_path / "place").mkdir()
+    with pytest.raises(PlatemarkError) as caught:
+        export_car(tmp_path / "export", tmp_path / "place")
+    assert caught.value.code == "export-target"
+    assert not [path for path in files(tmp_path) if path.startswith(".")]

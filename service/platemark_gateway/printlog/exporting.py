@@ -11,15 +11,16 @@ are there stay. Nothing of it is secret, and nothing needs to be running.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select
 
+from platemark.protocol.car import write_car
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey, open_checkpoint
-from platemark.protocol.cid import Cid, Codec, raw_cid
+from platemark.protocol.cid import Block, Cid, Codec, raw_block, raw_cid
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import tiles_between
 from platemark_gateway.db.session import Database, ReadSession
@@ -79,9 +80,39 @@ async def export(database: Database, blocks: BlockStore, source: LogFiles, targe
                 written += await asyncio.to_thread(_write_block, target, cid, data)
         await asyncio.to_thread(_publish, LogFiles(target), note, checkpoint, named.key)
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise UnavailableError(f"the folder cannot be written: {why}", code="export-target") from error
+        raise _unwritable(error) from error
     return Exported(checkpoint.size, tiles, written, missing)
+
+
+def blocks_of_folder(target: Path) -> Iterator[Block]:
+    """Yield an exported folder's files as raw blocks: its documents, and its tiles by the digests that anchors list.
+
+    Of the log that is so on IPFS, a checkpoint and the lists of tiles say which blocks are its.
+    """
+    for path in sorted([*(target / BLOCKS).iterdir(), *(target / "tile").rglob("*")]):
+        if path.is_file() and not path.name.startswith("."):
+            yield raw_block(path.read_bytes())
+
+
+def export_car(source: Path, file: Path) -> int:
+    """Write an exported folder as one CAR file whose every block is a root; return how many there are. Blocks.
+
+    Errors: UnavailableError `export-target`.
+    """
+    roots = list(dict.fromkeys(block.cid for block in blocks_of_folder(source)))
+    temporary = file.with_name(f".{file.name}.part")
+    try:
+        with temporary.open("wb") as stream:
+            for piece in write_car(roots, blocks_of_folder(source)):
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        sync_folder(file.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(error) from error
+    return len(roots)
 
 
 async def _named(session: ReadSession) -> _Named | None:
@@ -119,6 +150,10 @@ def _write_tiles(source: LogFiles, target: LogFiles, checkpoint: Checkpoint, nam
             written += 1
         old = size
     return written
+
+
+def _unwritable(error: OSError) -> UnavailableError:
+    return UnavailableError(f"the export cannot be written: {os.strerror(error.errno or 0)}", code="export-target")
 
 
 def _log_of(text: str) -> str:
