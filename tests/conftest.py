@@ -1,8 +1,8 @@
 """What every test shares: which optional parts are here, and what a missing one means.
 
 A machine with only Python runs everything but the tests marked for PostgreSQL, Kubo, anvil, geth, PrusaSlicer,
-libfaketime or Chromium. The end of a run names each missing part and how to get it; with PLATEMARK_REQUIRE_ALL=1 a skip
-fails the run.
+libfaketime, Chromium or the log programs of others. The end of a run names each missing part and how to get it; with
+PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
 """
 
 import os
@@ -19,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from browser import chromium_program
 from kubo_process import ipfs_program
+from log_programs import programs_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -34,6 +35,8 @@ PARTS: Final = {
     "faketime": "install libfaketime, on Debian: apt-get install --no-install-recommends faketime",
     "chromium": "install Chromium, on Debian: apt-get install --no-install-recommends chromium, "
     "or set PLATEMARK_TEST_CHROMIUM to it",
+    "interop": "(cd tests/interop/logcheck && go build -o ../../../.tools/ . tool), "
+    "or set PLATEMARK_TEST_LOG_PROGRAMS to a folder of these programs; and install OpenSSH's client for its agent",
 }
 
 TOGETHER: Final = {
@@ -103,6 +106,7 @@ def _missing() -> set[str]:
         "prusaslicer": shutil.which("prusa-slicer") is not None,
         "faketime": faketime_library() is not None,
         "chromium": chromium_program() is not None,
+        "interop": programs_folder() is not None,
     }
     return {part for part, here in present.items() if not here}
 

@@ -90,6 +90,10 @@ class KuboProcess:
         """Lose a pin."""
         self._post("pin/rm", arg=root.text)
 
+    def add_car(self, file: Path) -> None:
+        """Import a CAR and pin its roots."""
+        self._command("dag", "import", "--api", self.api, str(file))
+
     def file(self, cid: Cid) -> Path:
         """Return where a block lies."""
         name = base64.b32encode(cid.to_bytes()[2:]).decode().rstrip("=")

@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 
 from platemark.errors import PlatemarkError, local_error
-from platemark_gateway import commands, key_commands, recovery_commands
+from platemark_gateway import commands, key_commands, log_commands, recovery_commands
 from platemark_gateway.chain import commands as chain_commands
 
 # Plain help: rich takes longer to import than everything else here together.
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 keys = typer.Typer(no_args_is_help=True, help="The vault's keys.", rich_markup_mode=None)
+log = typer.Typer(no_args_is_help=True, help="The print log.", rich_markup_mode=None)
 app.command("chain")(chain_commands.chain)
 app.command("dev")(chain_commands.dev)
 app.command("deploy")(commands.deploy)
@@ -28,6 +29,8 @@ app.command("doctor")(commands.doctor)
 app.command("support-bundle")(commands.support_bundle)
 app.command("backup")(recovery_commands.backup)
 app.command("restore")(recovery_commands.restore)
+app.add_typer(log, name="log")
+log.command("export")(log_commands.export)
 app.add_typer(keys, name="keys")
 keys.command("list")(key_commands.list_keys)
 keys.command("rotate")(key_commands.rotate)

@@ -18,6 +18,7 @@ from platemark_gateway.ports import (
     ContractCalls,
     KeyVault,
     TransactionQueue,
+    Witness,
 )
 from platemark_gateway.settings import Settings
 
@@ -40,6 +41,8 @@ class Container:
     blocks: BlockStore
     profile: GatewayProfile
     """What this gateway declared on chain."""
+    witnesses: tuple[Witness, ...] = ()
+    """Who is asked to cosign the log's checkpoints."""
     metrics: Metrics = field(default_factory=Metrics)
     """What this process counts."""
     heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_HEAVY_AT_ONCE))

@@ -9,6 +9,7 @@ PlatemarkError (platemark.errors)
 │   ├── LimitedError           too much; `retry_after_seconds`
 │   ├── UnconfirmedError       the chain has not settled yet; `retry_after_seconds`
 │   ├── UnavailableError       chain, IPFS, database or the gateway itself; `retry_after_seconds`
+│   ├── WitnessConflictError   a witness cosigned another size last; `size` says which
 │   ├── PlateError             one of several that were asked for together was refused; `place` says which
 │   └── VaultError             a key or a wrapped row is not what it should be
 └── MalformedError, VerificationError (platemark.errors)
@@ -96,6 +97,16 @@ class UnavailableError(GatewayError):
 
     def __init__(self, message: str, *, code: str, retry_after_seconds: int = 5, hint: str | None = None) -> None:
         super().__init__(message, kind=Kind.UNAVAILABLE, code=code, hint=hint, retry_after_seconds=retry_after_seconds)
+
+
+class WitnessConflictError(GatewayError):
+    """A witness cosigned `size` entries of the log last, not as many as it was thought to know."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"the witness cosigned {size} entries of the log last", kind=Kind.UPSTREAM, code="witness-conflict"
+        )
+        self.size = size
 
 
 class PlateError(GatewayError):

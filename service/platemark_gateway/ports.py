@@ -1,6 +1,6 @@
-"""What slices may ask of the world: chain, transactions, keys, blocks.
+"""What slices may ask of the world: chain, transactions, keys, blocks, witnesses.
 
-Adapters in `chain/`, `vault/` and `blobs/` implement these protocols; slices see only this module. Every
+Adapters in `chain/`, `vault/`, `blobs/` and `witnesses` implement these protocols; slices see only this module. Every
 call that leaves the process has a deadline and raises `UnavailableError` (code `rpc-unreachable`,
 `ipfs-unreachable` …) when it passes.
 """
@@ -13,10 +13,12 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from platemark.protocol.checkpoint import NoteKey, NoteSignature
 from platemark.protocol.cid import Cid
 from platemark.protocol.jws import Signer
 from platemark.protocol.typed_data import Domain, ledger_domain, license_domain, registry_domain
 from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, TokenId, UnixSeconds, Wei
+from platemark.protocol.witness import AddCheckpoint
 
 CHAIN_DISPUTED: Final = "chain-disputed"
 CHAIN_REWRITTEN: Final = "chain-rewritten"
@@ -407,6 +409,24 @@ class KeyVault(Protocol):
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """Return a keyed hash of secrets that are only ever compared (API keys, sessions), 32 bytes."""
+        ...
+
+
+class Witness(Protocol):
+    """Somebody who cosigns the log's checkpoints, each of which continues the one before; it is never believed."""
+
+    @property
+    def key(self) -> NoteKey:
+        """The key of type 4 with which it cosigns."""
+        ...
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> NoteSignature:
+        """Return its cosignature of the request's checkpoint, after it was checked.
+
+        Errors: WitnessConflictError when it cosigned another size last; UpstreamError `witness-refused`,
+            `witness-unknown-log`, `witness-inconsistent`; UnavailableError `witness-unreachable`; MalformedError or
+            VerificationError for an answer that is no cosignature of its key.
+        """
         ...
 
 

@@ -78,12 +78,15 @@ from platemark_gateway.ports import (
     KeyKind,
     KeyVault,
 )
+from platemark_gateway.printlog.exporting import Exported, export
+from platemark_gateway.printlog.files import LogFiles
 from platemark_gateway.printlog.service import leave_epoch, open_log
 from platemark_gateway.recovery.restoring import finish
 from platemark_gateway.recovery.state import STATE_FILE, VAULT, in_use, read_state
 from platemark_gateway.settings import Settings, without_credentials
 from platemark_gateway.vault.files import FileVault
 from platemark_gateway.vault.passphrases import passphrase_of
+from platemark_gateway.witnesses import Witnesses
 from platemark_gateway.worker.loop import Worker
 from platemark_gateway.worker.projections import PROJECTIONS
 from platemark_gateway.worker.reporting import report
@@ -199,6 +202,21 @@ async def migrate(settings: Settings) -> None:
         await database.close()
 
 
+async def export_log(settings: Settings, target: Path) -> Exported:
+    """Bring a folder up to the log and what an audit of it reads; nothing of the gateway needs to run.
+
+    Errors: LocalError `state-missing` before the first start; as `exporting.export`.
+    """
+    if read_state(settings.data) is None:
+        raise LocalError("there is no gateway in the data folder", code="state-missing", hint="name it with --data")
+    database = Database(settings.database())
+    try:
+        blocks = blocks_of(settings, SystemClock(), Metrics())
+        return await export(database, blocks, LogFiles(settings.data / "log"), target)
+    finally:
+        await database.close()
+
+
 async def log_key_text(settings: Settings) -> str:
     """Return the log's private key as C2SP tools read it, after the audit table says that it left.
 
@@ -296,6 +314,7 @@ async def building(
 async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tuple[Container, Senders]]:
     vault = await asyncio.to_thread(_open_vault, settings)  # step 1
     endpoints = endpoints_of(settings)
+    witnesses = Witnesses.of(settings)
     database = Database(settings.database(), pool_size=settings.database_connections)
     try:
         client = ChainClient(endpoints, final_depth=settings.final_depth)
@@ -328,10 +347,12 @@ async def _built(settings: Settings, replacing: Replacing) -> AsyncIterator[tupl
             vault=vault,
             blocks=blocks,
             profile=_profile(settings, vault, deployment, state, declared, replacing),
+            witnesses=witnesses,
             metrics=metrics,
         )
         yield container, senders
     finally:
+        await witnesses.close()
         await endpoints.close()
         await database.close()
 

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from platemark.errors import MalformedError
+from platemark.protocol.checkpoint import KeyType, NoteKey
+
 MIB = 1 << 20
 _INSIDE = tuple(
     ip_network(network)
@@ -21,16 +24,33 @@ _SEVERAL: Final = re.compile(r",\s*(?=https?://)")
 def without_credentials(text: str) -> str:
     """Return an address without what may be a credential in it: user, password, path, query; other texts as they are.
 
+    What stands before an address and a space, as a witness's public key does, stays.
+
     Endpoints of chains often carry their key in the path.
     """
     if "://" not in text:
         return text
     if len(several := _SEVERAL.split(text)) > 1:
         return ",".join(without_credentials(each) for each in several)
+    key, space, text = text.rpartition(" ")
     url = urlsplit(text)
     host = url.netloc.rpartition("@")[2]
     more = "/…" if url.path.strip("/") or url.query or url.fragment else ""
-    return f"{url.scheme}://{host}{more}"
+    return f"{key}{space}{url.scheme}://{host}{more}"
+
+
+def _witness(text: str) -> tuple[NoteKey, str]:
+    """Return key and address of `VKEY URL`; errors: ValueError."""
+    vkey, _, url = text.strip().partition(" ")
+    try:
+        key = NoteKey.parse(vkey)
+    except MalformedError as error:
+        raise ValueError(f"a witness's key is a vkey: {error.message}") from error
+    if key.key_type is not KeyType.COSIGNATURE:
+        raise ValueError("a witness's key is of type 4, which cosigns")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("after a witness's key stands its address, which begins with http:// or https://")
+    return key, url.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -79,6 +99,10 @@ class Settings(BaseSettings):
     """How often the log's tail is copied to the second place."""
     settle_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 900
     """How long counted prints gather, and how long after the last settlement, before they are sent to the chain."""
+    witnesses: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    """Witnesses that are asked to cosign each checkpoint: `VKEY URL`, a key of type 4 and where add-checkpoint is."""
+    witness_seconds: Annotated[float, Field(gt=0, le=60)] = 2
+    """How long a checkpoint waits at most for its witnesses; whoever is late cosigns it later."""
     session_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     challenge_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
     acceptance_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 86_400
@@ -135,6 +159,18 @@ class Settings(BaseSettings):
         if len(set(each)) != len(each):
             raise ValueError("a chain endpoint is named twice")
         return ",".join(each)
+
+    @field_validator("witnesses")
+    @classmethod
+    def _keys_and_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        pairs = [_witness(text) for text in value]
+        if len({(key.name, key.key_id) for key, _ in pairs}) != len(pairs):
+            raise ValueError("a witness is named twice")
+        return value
+
+    def witness_places(self) -> tuple[tuple[NoteKey, str], ...]:
+        """Return each witness's key and address, without a slash at the end."""
+        return tuple(map(_witness, self.witnesses))
 
     def rpc_urls(self) -> tuple[str, ...]:
         """Return the addresses of the chain's endpoints, the preferred one first."""

@@ -21,6 +21,7 @@ async def test_every_metric_that_an_alert_names_is_reported(
     gateway: SimulatedGateway, agent: Agent, tmp_path: Path
 ) -> None:
     gateway.choose(ship_to=tmp_path / "second place")
+    gateway.witnessed("one.test")
     await agent.redeem(1)
     steps = counting.steps(gateway.container)
     async with gateway.container.database.begin() as session:

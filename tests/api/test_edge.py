@@ -236,6 +236,7 @@ async def test_refusals_are_counted_by_their_code(gateway: SimulatedGateway) -> 
 
 async def test_every_metric_is_on_the_page_for_operators(gateway: SimulatedGateway, tmp_path: Path) -> None:
     gateway.choose(ship_to=tmp_path / "second place")
+    gateway.witnessed("one.test")
     exposed = (await gateway.client.get("/metrics")).text
     names = set(re.findall(r"^# TYPE (\S+) ", exposed, re.MULTILINE))
     page = (ROOT / "docs" / "operations.md").read_text()

@@ -3,12 +3,20 @@
 import base64
 import csv
 import json
+import os
 import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 from evidence_copy import Kept, checked_steps, failures, flip
 from life import Life
 from lying_rpc import lying_rpc
+from platemark.cli.demo.processes import gateway_program
 from stack import Ended, command
 
 
@@ -29,6 +37,34 @@ def test_the_log_holds_and_its_counts_are_told(life: Life) -> None:
     facts = ended.value["facts"]
     assert (facts["released"], facts["voided"], facts["settled"], facts["unsettled"]) == (7, 2, 3, 2)
     assert ended.value["trusted"] == ["this RPC endpoint"]
+
+
+@pytest.fixture
+def exported(life: Life, tmp_path: Path) -> Path:
+    """What a gateway that does not run exports from its data folder."""
+    folder = tmp_path / "export"
+    argv = [gateway_program(), "log", "export", str(folder), "--data", str(life.folder / "saved")]
+    done = subprocess.run(argv, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return folder
+
+
+def test_an_exported_log_holds_as_a_folder_and_on_a_static_host(life: Life, exported: Path) -> None:
+    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(exported))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            for place in (str(exported), f"http://127.0.0.1:{server.server_address[1]}"):
+                ended = command("audit", "log", "--tiles", place, "--rpc", life.rpc, "--json")
+                holds(ended, 0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+                assert ended.value["facts"] == Kept.of(life).audit_log().value["facts"]
+            part = command("audit", "part", life.settled.serial(0), "--tiles", place, "--rpc", life.rpc, "--json")
+            holds(part, 0, 4, 7, 8, 10, 11, 12, 13)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_two_endpoints_that_agree_are_trusted_together(life: Life) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from platemark.protocol.accounts import AccountKey
+from platemark.protocol.checkpoint import NoteKey
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.siwe import personal_digest
 from platemark.protocol.units import address_text
@@ -34,6 +35,7 @@ from simulators.blocks import MemoryBlocks
 from simulators.chain import DEPLOYMENT, SimulatedCalls, SimulatedChain
 from simulators.clock import ManualClock, SeededRandomness
 from simulators.databases import make_tables
+from simulators.witness import SimulatedWitness
 
 PASSPHRASE = "a passphrase for tests"
 URL = "http://gateway.test"
@@ -64,6 +66,13 @@ class SimulatedGateway:
         """Change settings of the running gateway (limits of middleware are fixed when the application is made)."""
         settings = self.container.settings.model_copy(update=changes)
         object.__setattr__(self.container, "settings", settings)
+
+    def witnessed(self, *names: str) -> list[SimulatedWitness]:
+        """Give the gateway witnesses that know its log, and return them."""
+        profile = self.container.profile
+        made = [SimulatedWitness(name, NoteKey(profile.log_origin, profile.log_key)) for name in names]
+        object.__setattr__(self.container, "witnesses", tuple(made))
+        return made
 
     def operator(self) -> AccountKey:
         """Return the gateway's own account (tests reach into the vault for it)."""

@@ -13,7 +13,7 @@ from platemark.protocol.tiles import GetTile
 from platemark.protocol.units import Address, Digest32, parse_address
 from platemark.sdk.chain import ChainClient
 from platemark.sdk.files import read_limited
-from platemark.sdk.ipfs import BlockSource, FolderSource, GatewaySource
+from platemark.sdk.ipfs import BlockSource, ExportedSource, FolderSource, GatewaySource
 from platemark.sdk.transport import Transport
 from platemark.verify.facts import ChainFacts, Contracts
 from platemark.verify.inclusion import block_of
@@ -251,7 +251,7 @@ def _agree(what: str, expected: str, found: str, *, same: bool) -> None:
 
 
 def block_source(place: str) -> BlockSource:
-    """Return blocks from a folder or from a trustless IPFS gateway.
+    """Return blocks from a folder, a gateway's or one with an exported log, or from a trustless IPFS gateway.
 
     Errors: UsageError `blocks-missing` when it is neither.
     """
@@ -259,4 +259,5 @@ def block_source(place: str) -> BlockSource:
         return GatewaySource(place)
     if not Path(place).is_dir():
         raise UsageError(f"there is no folder of blocks {place}", code="blocks-missing", hint="name it with --blocks")
-    return FolderSource(Path(place))
+    folder = Path(place)
+    return ExportedSource(folder) if (folder / "ipfs").is_dir() else FolderSource(folder)

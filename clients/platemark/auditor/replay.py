@@ -10,7 +10,8 @@ from typing import Final
 
 from platemark.auditor.evidence import Evidence, Origin
 from platemark.errors import MalformedError, UpstreamError, VerificationError
-from platemark.protocol.checkpoint import Checkpoint
+from platemark.protocol.canonical import JsonValue
+from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import LogReader
@@ -47,6 +48,7 @@ from platemark.verify.license import (
     check_terms,
     check_terms_document,
 )
+from platemark.verify.policy import Policy
 from platemark.verify.registration import (
     check_commitment,
     check_manifest,
@@ -57,6 +59,7 @@ from platemark.verify.registration import (
 from platemark.verify.report import Finding, Report
 from platemark.verify.steps import Step, fail, require
 from platemark.verify.voucher import check_permission
+from platemark.verify.witnesses import check_cosignature, check_wanted, unknown_cosigners
 
 _CHAIN: Final = "chain"
 _LOG: Final = "tiles"
@@ -308,11 +311,13 @@ def open_log(
     with report.step(Step.ANCHOR, f"the log is that of epoch {origin.epoch}, the gateway's last", _CHAIN):
         check_epoch(gateway, origin.epoch)
     try:
-        profile, checkpoint = _signed(evidence.log.checkpoint(), profiles)
+        data = evidence.log.checkpoint()
+        profile, checkpoint = _signed(data, profiles)
     except (VerificationError, MalformedError) as error:
         report.reject(Step.ANCHOR, error, _LOG)
         return None
     report.hold(Step.ANCHOR, f"the checkpoint of {checkpoint.size} entries is signed by the log's key", _LOG)
+    tell_witnesses(report, evidence.policy, Note.parse(data), NoteKey(profile.log_origin, profile.log_key))
     anchored = max((found.size for found in gateway.anchors if found.epoch == origin.epoch), default=0)
     with report.step(Step.ANCHOR, f"the log has all {anchored} entries that were anchored", f"{_LOG}, {_CHAIN}"):
         check_not_behind(checkpoint, anchored)
@@ -322,6 +327,30 @@ def open_log(
         report.reject(Step.INCLUSION, error, _LOG)
         return None
     return OpenLog(origin, profile, checkpoint, reader)
+
+
+def tell_witnesses(report: Report, policy: Policy, note: Note, log_key: NoteKey) -> None:
+    """Tell who cosigned the checkpoint: each witness of the policy, checked, and names of which nothing is known."""
+    cosigned: dict[NoteKey, UnixSeconds] = {}
+    for witness in policy.witnesses:
+        try:
+            time = check_cosignature(note, witness)
+        except VerificationError as error:
+            report.reject(Step.ANCHOR, error, _LOG)
+            continue
+        if time is not None:
+            cosigned[witness] = time
+            report.hold(Step.ANCHOR, f"{witness.name} cosigned the checkpoint at {time}", _LOG)
+    unknown = unknown_cosigners(note, [log_key, *policy.witnesses])
+    if unknown:
+        report.skip(Step.ANCHOR, f"signatures of keys that nobody named: {', '.join(unknown)}", _LOG)
+    if policy.witnesses:
+        detail = f"{len(cosigned)} of {len(policy.witnesses)} witnesses cosigned, {policy.witnesses_wanted} are wanted"
+        with report.step(Step.ANCHOR, detail, _LOG):
+            check_wanted(policy, list(cosigned))
+    if policy.witnesses or unknown:
+        times: dict[str, JsonValue] = {witness.name: time for witness, time in cosigned.items()}
+        report.facts |= {"cosigned": times, "unknownCosigners": list(unknown)}
 
 
 def profile_reader(evidence: Evidence, known: GatewayProfile | None = None) -> GetProfile:

@@ -4,12 +4,13 @@ Reads a chain endpoint, blocks and a log's static files; asks no gateway.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from platemark.cli import values
+from platemark.cli import audit_witness, values
 from platemark.cli.config import EVERYWHERE, Invocation
 from platemark.cli.exit_codes import ExitCode
 from platemark.cli.ui import plural
@@ -33,7 +34,15 @@ app = typer.Typer(
     epilog=EVERYWHERE,
 )
 
+app.add_typer(audit_witness.app, name="witness")
+
 Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
+BlocksBesideTiles = Annotated[
+    str | None,
+    typer.Option(
+        "--blocks", help="Folder or address of IPFS blocks; by default that of the log, which an export has both of."
+    ),
+]
 Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the list to this file, for a spreadsheet.")]
@@ -52,16 +61,30 @@ Gateways = Annotated[
 def log(
     context: typer.Context,
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: BlocksBesideTiles = None,
     html: Html = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
+    witness: Annotated[
+        list[str] | None, typer.Option("--witness", help="Key (vkey) of a witness of the log; may be repeated.")
+    ] = None,
+    witnesses_wanted: Annotated[
+        int | None, typer.Option(min=0, help="How many of these must have cosigned; all by default.")
+    ] = None,
 ) -> int:
     """Replay a gateway's whole print log against the chain and name every discrepancy."""
     from platemark.auditor.replay import audit_log
+    from platemark.protocol.checkpoint import NoteKey
 
     invocation = _begun(context, html)
-    return _finish(invocation, audit_log(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway)), html)
+    witnesses = tuple(NoteKey.parse(text) for text in witness or [])
+    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
+    evidence.policy = replace(
+        evidence.policy,
+        witnesses=witnesses,
+        witnesses_wanted=len(witnesses) if witnesses_wanted is None else witnesses_wanted,
+    )
+    return _finish(invocation, audit_log(evidence), html)
 
 
 @app.command("archive")
@@ -79,7 +102,7 @@ def archive(
     from platemark.auditor.archive import archive as make_archive
 
     invocation = _begun(context, html)
-    report = make_archive(_evidence(invocation, blocks, tiles, also_rpc, accept_gateway), folder)
+    report = make_archive(evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway), folder)
     code = _finish(invocation, report, html)
     invocation.ui.tell(f"audit it again: platemark audit log --tiles {folder / LOG} --blocks {folder / BLOCKS}")
     return code
@@ -90,7 +113,7 @@ def part(
     context: typer.Context,
     serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: BlocksBesideTiles = None,
     html: Html = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
@@ -100,7 +123,7 @@ def part(
 
     number = values.serial(serial)
     invocation = _begun(context, html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
     return _finish(invocation, audit_part(evidence, number), html)
 
 
@@ -120,7 +143,7 @@ def parts(
 
     serials = values.serials(file)
     invocation = _begun(context, csv)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     common, found = audit_parts(evidence, serials)
     rows = part_rows(found)
     _write_csv(csv, PART_COLUMNS, rows)
@@ -156,7 +179,7 @@ def related(
 
     number = values.serial(serial)
     invocation = _begun(context, csv)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     report, found = find_related(evidence, number, _passports(passports))
     rows = related_rows(found)
     _write_csv(csv, RELATED_COLUMNS, rows)
@@ -199,7 +222,7 @@ def passport(
         found = _passport(file)
     except PassportPartError as error:
         return _finish(invocation, refused_passport(error), html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
     report = audit_passport(found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None)
     return _finish(invocation, report, html)
 
@@ -218,7 +241,7 @@ def file(
     from platemark.auditor.design import audit_file
 
     invocation = _begun(context, html)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html)
 
 
@@ -252,7 +275,7 @@ def design(
 
     values.id_text_of(design_id, "design")
     invocation = _begun(context, html, csv)
-    evidence = _evidence(invocation, blocks, tiles, also_rpc, None)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     report = audit_design(evidence, *_ledger(evidence, ledger, tiles), choose, with_log=tiles is not None)
     _write_csv(csv, MONTH_COLUMNS, month_rows(report))
     return _finish(invocation, report, html)
@@ -305,7 +328,7 @@ def settle(
     from platemark.protocol.units import id_text
 
     invocation = _begun(context)
-    evidence = _evidence(invocation, None, tiles, None, None)
+    evidence = evidence_of(invocation, None, tiles, None, None)
     origin = evidence.origin()
     contracts = evidence.contracts(origin.chain_id, origin.ledger)
     facts = evidence.facts(contracts)
@@ -413,13 +436,14 @@ def _passport(file: Path) -> "Passport":
         ) from error
 
 
-def _evidence(
+def evidence_of(
     invocation: Invocation,
     blocks: str | None,
     tiles: str | None,
     also_rpc: list[str] | None,
     accept_gateway: list[str] | None,
 ) -> "Evidence":
+    """Return what an audit reads, from the places that were named; it is closed when the command ends."""
     from platemark.auditor.evidence import Evidence, LogFiles, block_source
     from platemark.sdk.chain import ChainClient
     from platemark.sdk.ipfs import SeveralSources

@@ -81,9 +81,11 @@ class Note:
             raise MalformedError(f"a note has at most {MAX_SIGNATURES} signatures", code="note")
         return cls(text + "\n", signatures)
 
-    def with_signature(self, signature: NoteSignature) -> Self:
-        """Return the note with one more signature."""
-        return type(self)(self.text, (*self.signatures, signature))
+    def with_signatures(self, *added: NoteSignature) -> Self:
+        """Return the note with these signatures; they take the place of earlier ones of the same keys."""
+        keys = {(signature.name, signature.key_id) for signature in added}
+        kept = (signature for signature in self.signatures if (signature.name, signature.key_id) not in keys)
+        return type(self)(self.text, (*kept, *added))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class Checkpoint:
         origin, size, root, *extensions = lines
         if not _SIZE.fullmatch(size):
             raise MalformedError("a checkpoint's size is a decimal number", code="checkpoint")
-        digest = _base64(root, "checkpoint")
+        digest = parse_base64(root, "checkpoint")
         if len(digest) != 32:
             raise MalformedError("a checkpoint's root has 32 bytes", code="checkpoint")
         found = cls(origin, int(size), Digest32(digest), tuple(extensions))
@@ -301,7 +303,7 @@ def _parse_signature(line: str) -> NoteSignature:
     if match is None:
         raise MalformedError("a line of a note is no signature", code="note")
     name, encoded = match.groups()
-    data = _base64(encoded, "note")
+    data = parse_base64(encoded, "note")
     if "+" in name or len(data) < 5:
         raise MalformedError("a line of a note is no signature", code="note")
     return NoteSignature(name, data[:4], data[4:])
@@ -321,14 +323,15 @@ def _split_key(text: str, parts: int) -> tuple[str, str, bytes]:
     pieces: Sequence[str] = text.split("+", parts - 1)
     if len(pieces) != parts or not re.fullmatch(r"[0-9a-f]{8}", pieces[1]):
         raise MalformedError("a note's key is a name, an id of 8 digits and base64", code="note-key")
-    return pieces[0], pieces[1], _base64(pieces[2], "note-key")
+    return pieces[0], pieces[1], parse_base64(pieces[2], "note-key")
 
 
 def _key_id(name: str, key_type: KeyType, public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + bytes([key_type]) + public_key).digest()[:4]
 
 
-def _base64(text: str, code: str) -> bytes:
+def parse_base64(text: str, code: str) -> bytes:
+    """Return the bytes of canonical base64; errors: MalformedError with this code."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -245,10 +245,10 @@ def _node_bytes(links: Sequence[_Link]) -> bytes:
     """Return a node: PBLink (field 2) for each child, then the UnixFS data (field 1), as DAG-PB orders them."""
     parts = []
     for link in links:
-        body = _field(1, link.cid.to_bytes()) + _field(2, b"") + b"\x18" + _varint(link.stored_bytes)
+        body = _field(1, link.cid.to_bytes()) + _field(2, b"") + b"\x18" + varint(link.stored_bytes)
         parts.append(_field(2, body))
-    sizes = b"".join(b"\x20" + _varint(link.file_bytes) for link in links)
-    unixfs = b"\x08\x02\x18" + _varint(sum(link.file_bytes for link in links)) + sizes
+    sizes = b"".join(b"\x20" + varint(link.file_bytes) for link in links)
+    unixfs = b"\x08\x02\x18" + varint(sum(link.file_bytes for link in links)) + sizes
     return b"".join(parts) + _field(1, unixfs)
 
 
@@ -305,10 +305,11 @@ class _Reader:
 
 
 def _field(number: int, body: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(body)) + body
+    return bytes([number << 3 | 2]) + varint(len(body)) + body
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return an unsigned LEB128, as CIDs, protobuf and CAR have it."""
     result = bytearray()
     while value >= 0x80:
         result.append(value & 0x7F | 0x80)

@@ -79,6 +79,8 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "too-large": CodeInfo(Kind.MALFORMED, "Something is larger than its format allows"),
     "url": CodeInfo(Kind.MALFORMED, "An address on the network is ill-formed"),
     "usage": CodeInfo(Kind.MALFORMED, "The call makes no sense"),
+    "witness-answer": CodeInfo(Kind.MALFORMED, "A witness's answer is ill-formed"),
+    "witness-request": CodeInfo(Kind.MALFORMED, "A request to a witness is ill-formed"),
     # --- meshes and slicing ---
     "description": CodeInfo(Kind.MALFORMED, "A design's description is incomplete"),
     "file-changed": CodeInfo(Kind.UNAVAILABLE, "A file changed while it was read", "try again"),
@@ -402,6 +404,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "epoch-changed": CodeInfo(
         Kind.UPSTREAM, "A gateway's log goes on in another epoch", "check the gateway again on chain"
     ),
+    "export-target": CodeInfo(
+        Kind.UNAVAILABLE, "The folder for the exported log cannot be written", "make room, or name another folder"
+    ),
     "funds-missing": CodeInfo(Kind.UNAVAILABLE, "The gateway's account has no coin for gas", "send it some"),
     "gateway-changed": CodeInfo(Kind.CONFLICT, "The gateway is not the one it was"),
     "gateway-running": CodeInfo(Kind.UNAVAILABLE, "Another process uses the gateway's folder"),
@@ -447,6 +452,22 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "vault-unwrap": CodeInfo(Kind.INTERNAL, "A wrapped key does not open"),
     "vault-unwritable": CodeInfo(Kind.UNAVAILABLE, "The vault cannot be written"),
     "waiting-foreign": CodeInfo(Kind.CONFLICT, "Entries beside a copy of the log are not this gateway's"),
+    "witness-ahead": CodeInfo(
+        Kind.UPSTREAM,
+        "A witness cosigned more of the log than there is",
+        "was an old backup restored, or does another gateway write this log",
+    ),
+    "witness-conflict": CodeInfo(Kind.UPSTREAM, "A witness cosigned another size of the log last"),
+    "witness-inconsistent": CodeInfo(
+        Kind.UPSTREAM,
+        "A witness does not see the log continue what it cosigned",
+        "compare its checkpoint with this log",
+    ),
+    "witness-refused": CodeInfo(Kind.UPSTREAM, "A witness refuses the log's checkpoint", "it must know the log's key"),
+    "witness-unknown-log": CodeInfo(
+        Kind.UPSTREAM, "A witness does not know the log", "its operator adds the log's origin and key"
+    ),
+    "witness-unreachable": CodeInfo(Kind.UNAVAILABLE, "A witness cannot be reached"),
     # --- verification and audit ---
     "agent-mismatch": CodeInfo(Kind.CONFLICT, "The chain names another agent than the permission"),
     "anchor-block": CodeInfo(Kind.CONFLICT, "A passport names another block for its anchor"),
@@ -492,6 +513,10 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "tile-withheld": CodeInfo(Kind.CONFLICT, "A tile of the log cannot be had"),
     "verification-failed": CodeInfo(Kind.CONFLICT, "Something did not verify"),
     "voided-without-outcome": CodeInfo(Kind.CONFLICT, "More was given back than outcomes say"),
+    "witnesses": CodeInfo(Kind.MALFORMED, "A policy wants witnesses that it does not name"),
+    "witnesses-missing": CodeInfo(
+        Kind.CONFLICT, "Fewer witnesses than are wanted cosigned a checkpoint", "ask again later, or another mirror"
+    ),
     # --- this machine ---
     "artifact-missing": CodeInfo(
         Kind.UNAVAILABLE, "A generated contract artefact is missing", "run scripts/generate_abi"
@@ -526,4 +551,8 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "source-unbuildable": CodeInfo(
         Kind.UNAVAILABLE, "The contracts cannot be compiled from source", "run `npm ci --ignore-scripts` in contracts/"
     ),
+    "witness-missing": CodeInfo(
+        Kind.UNAVAILABLE, "There is no witness in a folder", "platemark audit witness new makes one"
+    ),
+    "witness-state": CodeInfo(Kind.UNAVAILABLE, "A witness cannot remember what it cosigned, and cosigns nothing"),
 }

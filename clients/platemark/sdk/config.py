@@ -53,6 +53,11 @@ class Home:
         """The folder of a print centre's agent."""
         return self.path / "agent"
 
+    @property
+    def witness(self) -> Path:
+        """The folder of a witness of print logs."""
+        return self.path / "witness"
+
     def pinned(self, gateway_url: str) -> Path:
         """Return the file that remembers what the gateway at an address was found to be."""
         name = hashlib.sha256(gateway_url.encode()).hexdigest()[:16]

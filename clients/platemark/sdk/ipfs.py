@@ -61,6 +61,14 @@ class FolderSource:
             write_whole(path, data, mode=0o644)
 
 
+class ExportedSource(FolderSource):
+    """Blocks in a folder that a static host may serve as a trustless gateway: `<folder>/ipfs/<cid>`."""
+
+    def path(self, cid: Cid) -> Path:
+        """Return where a block lies."""
+        return self.folder / "ipfs" / cid.text
+
+
 class GatewaySource:
     """Blocks from a trustless HTTP gateway; a Platemark gateway is one."""
 

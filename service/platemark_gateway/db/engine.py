@@ -79,7 +79,7 @@ def _postgresql(url: str, pool_size: int) -> AsyncEngine:
         },
     )
 
-    @event.listens_for(engine.sync_engine, "checkin")  # codespell:ignore checkin
+    @event.listens_for(engine.sync_engine, "checkin")
     def note(_connection: Any, record: ConnectionPoolEntry) -> None:
         record.info[_USED] = time.monotonic()
 

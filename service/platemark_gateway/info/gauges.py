@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ from platemark.protocol.units import UnixSeconds
 from platemark_gateway.clock import CLOCK_AHEAD, chain_now
 from platemark_gateway.container import Container
 from platemark_gateway.info.lag import Lag, lag
+from platemark_gateway.info.witnesses import WitnessState, witness_states
 from platemark_gateway.metrics import gauge
 from platemark_gateway.models.blocks import KeptRoot
 from platemark_gateway.models.chain import ChainSpending, OutboxTransaction
@@ -182,6 +183,7 @@ async def _measure_database(gauges: Gauges, session: AsyncSession, container: Co
     gauges.set("platemark_vault_keys", "Content keys that are wrapped for the vault.", await session.scalar(held) or 0)
     await _kept(gauges, session, container)
     _copy(gauges, await lag(session, container))
+    _witnesses(gauges, await witness_states(session, container))
     for row in await session.scalars(select(WorkerStep).order_by(WorkerStep.step)):
         gauges.set(
             "platemark_worker_step_success_timestamp_seconds",
@@ -194,6 +196,23 @@ async def _measure_database(gauges: Gauges, session: AsyncSession, container: Co
             "How often in a row the step has failed, in the worker that reported last.",
             row.failures,
             step=row.step,
+        )
+
+
+def _witnesses(gauges: Gauges, witnesses: Sequence[WitnessState]) -> None:
+    for each in witnesses:
+        gauges.set(
+            "platemark_witness_failing",
+            "1 while the witness gives no cosignature.",
+            int(each.state not in {"ok", "waiting"}),
+            witness=each.name,
+        )
+        gauges.set("platemark_witness_size", "Log entries that it cosigned last.", each.size, witness=each.name)
+        gauges.set(
+            "platemark_witness_cosigned_timestamp_seconds",
+            "When it last cosigned, Unix seconds; 0 for never.",
+            each.cosigned_at or 0,
+            witness=each.name,
         )
 
 

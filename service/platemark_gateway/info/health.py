@@ -16,6 +16,7 @@ from platemark.errors import PlatemarkError
 from platemark_gateway.container import Container
 from platemark_gateway.info.gauges import ENDPOINT_WELL, is_capped, is_clock_ahead, log_age, replica_behind
 from platemark_gateway.info.lag import lag
+from platemark_gateway.info.witnesses import witness_states
 from platemark_gateway.models.work import WorkerStep
 from platemark_gateway.ports import ChainProgress
 
@@ -49,7 +50,7 @@ class Condition:
 async def examine(container: Container, own_worker: Callable[[], str] | None) -> Condition:
     """Return how each part is; nothing is raised.
 
-    Parts: database, chain, clock, endpoints, spending, index, log and its copy, blocks, worker, disk.
+    Parts: database, chain, clock, endpoints, spending, index, log, its copy and its witnesses, blocks, worker, disk.
     `own_worker` tells how the worker in this process is; without one the database says whether another works.
     """
     parts: dict[str, str] = {"database": await _answer(_database(container))}
@@ -68,6 +69,8 @@ async def examine(container: Container, own_worker: Callable[[], str] | None) ->
                 copy = await lag(session, container)
                 if copy is not None:
                     parts["copy"] = "ok" if copy.failing is None else "failing"
+                for witness in await witness_states(session, container):
+                    parts[f"witness-{witness.name}"] = witness.state
         except (PlatemarkError, TimeoutError) as error:
             parts["database"] = error.code if isinstance(error, PlatemarkError) else "timeout"
     if own_worker is not None:

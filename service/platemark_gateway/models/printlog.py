@@ -1,4 +1,4 @@
-"""The print log: its head, entries, roots and anchors."""
+"""The print log: its head, entries, roots, anchors and witnesses."""
 
 import uuid
 
@@ -94,6 +94,24 @@ class LogAnchor(SeenOnChain, Base):
     transaction_id: Mapped[uuid.UUID | None]
     transaction_hash: Mapped[Digest32 | None]
     created_at: Mapped[UnixSeconds]
+
+
+class LogWitness(Base):
+    """What a witness, by its key, cosigned last of an epoch, and since when and why it does not.
+
+    `size` is only where the next request starts; the witness knows better. `failures` in a row; `code` of the last.
+    """
+
+    __tablename__ = "log_witnesses"
+    __table_args__ = (CheckConstraint("size >= 0", name="size_not_negative"),)
+
+    epoch: Mapped[int] = mapped_column(ForeignKey("log_heads.epoch"), primary_key=True)
+    witness: Mapped[str] = mapped_column(String(500), primary_key=True)
+    size: Mapped[int]
+    cosigned_at: Mapped[UnixSeconds | None]
+    failed_at: Mapped[UnixSeconds | None]
+    failures: Mapped[int]
+    code: Mapped[str | None] = mapped_column(String(64))
 
 
 append_only(LogRoot.metadata.tables[LogRoot.__tablename__])

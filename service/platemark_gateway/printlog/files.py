@@ -1,6 +1,6 @@
 """The log's folder: tiles that are durable before any root speaks of them, and the checkpoint.
 
-    checkpoint               the last signed note
+    checkpoint               the last signed note, with the cosignatures of witnesses
     checkpoint.<epoch>       the last note of an epoch that ended
     waiting                  entries that a restore brought and that are not counted yet
     tile/<L>/<N>[.p/<W>]     as C2SP lays them out
@@ -12,12 +12,12 @@ Functions block; call them in a thread.
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey, open_checkpoint
+from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey, NoteSignature, open_checkpoint
 from platemark.protocol.tiles import ENTRIES, Tile
 from platemark_gateway.printlog.errors import LogForkedError
 
@@ -104,6 +104,17 @@ class LogFiles:
             if present is None:
                 self._keep_old_epoch(key)
             write_whole(self._folder / CHECKPOINT, note)
+            sync_folder(self._folder)
+            return True
+
+    def add_signatures(self, text: str, signatures: Sequence[NoteSignature]) -> bool:
+        """Add signatures to the published checkpoint if it still has this text; return whether it has them now."""
+        with self._locked():
+            data = self.read_checkpoint()
+            note = None if data is None else Note.parse(data)
+            if note is None or note.text != text:
+                return False
+            write_whole(self._folder / CHECKPOINT, note.with_signatures(*signatures).to_bytes())
             sync_folder(self._folder)
             return True
 

@@ -1,16 +1,17 @@
 """SQL of the print log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from platemark.protocol.cid import Cid
 from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.license import License
 from platemark_gateway.models.print import Print, PrintOutcome
-from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead, LogRoot
+from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead, LogRoot, LogWitness
 from platemark_gateway.models.profile import Declaration
 from platemark_gateway.models.token import Token
 
@@ -118,6 +119,23 @@ async def add_root(session: AsyncSession, epoch: int, size: int, root: Digest32,
     )
 
 
+async def witnesses(session: AsyncSession, epoch: int) -> Mapping[str, LogWitness]:
+    """Return what is known of an epoch's witnesses, by their keys."""
+    rows = await session.scalars(select(LogWitness).where(LogWitness.epoch == epoch))
+    return {row.witness: row for row in rows}
+
+
+async def witness(session: AsyncSession, epoch: int, key: str) -> LogWitness:
+    """Return the row of a witness, locked until the transaction ends; it is made where there was none."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    new = insert(LogWitness).values(epoch=epoch, witness=key, size=0, failures=0)
+    await session.execute(new.on_conflict_do_nothing())
+    found = await session.scalars(
+        select(LogWitness).where(LogWitness.epoch == epoch, LogWitness.witness == key).with_for_update()
+    )
+    return found.one()
+
+
 async def last_anchor(
     session: AsyncSession, gateway: Address, epoch: int, *, up_to_block: int | None = None
 ) -> LogAnchor | None:
@@ -166,6 +184,13 @@ async def anchors(session: AsyncSession, gateway: Address, epoch: int) -> Sequen
         .order_by(LogAnchor.size)
     )
     return rows.all()
+
+
+async def documents(session: AsyncSession) -> Sequence[Cid]:
+    """Return the blocks of all manifests and terms that are known, each once."""
+    manifests = await session.scalars(select(Revision.manifest_cid).where(Revision.manifest_cid.is_not(None)))
+    terms = await session.scalars(select(License.terms_cid).where(License.terms_cid.is_not(None)))
+    return [Cid.parse(text) for text in sorted({*manifests, *terms} - {None})]
 
 
 async def get_anchor(session: AsyncSession, gateway: Address, epoch: int, size: int) -> LogAnchor | None:

@@ -6,8 +6,8 @@ Growth, one step after the other; each may be the last before a crash, and all m
    the bytes of every tile are determined, so that whoever writes them writes the same.
 2. `grow`: the tiles of the new tree are written and synced,
 3. and then size and root are committed, fenced by `UPDATE … WHERE size = old`: at most one root for a size.
-4. `publish`: the history is compared with the last checkpoint and the last anchor; then the root is signed and takes
-   the checkpoint's place, atomically.
+4. `publish`: the history is compared with the last checkpoint and the last anchor; then the root is signed, shown to
+   the witnesses, and takes the checkpoint's place, atomically.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from platemark_gateway.container import Container
 from platemark_gateway.errors import NotFoundError, UnavailableError
 from platemark_gateway.models.printlog import LogAnchor, LogHead
 from platemark_gateway.ports import Contract, FactStatus, GatewayState
-from platemark_gateway.printlog import repository
+from platemark_gateway.printlog import repository, witnessing
 from platemark_gateway.printlog.errors import LogForkedError, NotComparedError
 from platemark_gateway.printlog.files import LogFiles
 
@@ -252,11 +252,24 @@ async def publish(container: Container) -> bool:
         if reason is None:
             checkpoint = Checkpoint(head.origin, head.size, head.root)
             note = sign_checkpoint(checkpoint, NoteSigner(key, partial(container.vault.sign_log, key.public_key)))
+            note = await witnessing.cosigned(container, head, files, note)
             return await asyncio.to_thread(files.publish, note, checkpoint, examined, key)
     except LogForkedError as error:
         reason = error.message
     await _quarantine(container, reason)
     return False
+
+
+async def ask_witnesses(container: Container) -> bool:
+    """Ask the witnesses whose cosignature the published checkpoint lacks; return whether it has got one.
+
+    Errors: UnavailableError when the database is away.
+    """
+    async with container.database.read() as reading:
+        head = await repository.head(reading)
+    if head is None or head.quarantine is not None or not container.witnesses:
+        return False
+    return await witnessing.catch_up(container, head, files_of(container))
 
 
 async def sequence_once(container: Container) -> bool:

@@ -146,12 +146,12 @@ def write(container: Container, target: Path, made: Round) -> bool:
     source, copy, there = files_of(container), LogFiles(target), made.there
     moved = False
     try:
-        if made.published is not None and made.published != there:
+        note = source.read_checkpoint()
+        if made.published is not None and (made.published != there or copy.read_checkpoint() != note):
             old = known = 0 if there is None else there.size
             for size in made.sizes:
                 copy.write_tiles(_tiles(source, old, size), known)
                 old = size
-            note = source.read_checkpoint()
             if note is not None and source.published(made.key) == made.published:
                 moved = copy.publish(note, made.published, there, made.key)
         if copy.read_waiting() != made.tail:

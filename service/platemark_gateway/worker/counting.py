@@ -6,7 +6,17 @@ from typing import Final
 
 from platemark_gateway.clock import Clock
 from platemark_gateway.container import Container
-from platemark_gateway.worker import adopting, anchoring, ending, keeping, reconcile, sequencing, settling, shipping
+from platemark_gateway.worker import (
+    adopting,
+    anchoring,
+    ending,
+    keeping,
+    reconcile,
+    sequencing,
+    settling,
+    shipping,
+    witnessing,
+)
 from platemark_gateway.worker.loop import Step
 
 ADOPT_SECONDS: Final = 2.0
@@ -15,6 +25,7 @@ COLLECT_SECONDS: Final = 15.0
 END_SECONDS: Final = 2.0
 KEEP_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 0.5
+WITNESS_SECONDS: Final = 5.0
 
 
 class Every:
@@ -45,6 +56,7 @@ def steps(container: Container) -> Mapping[str, Step]:
         "settling": Every(SETTLE_SECONDS, clock, partial(settling.step, container)),
         "adopting": Every(ADOPT_SECONDS, clock, partial(adopting.step, container)),
         "shipping": Every(container.settings.ship_seconds, clock, partial(shipping.step, container)),
+        "witnessing": Every(WITNESS_SECONDS, clock, partial(witnessing.step, container)),
         "ending": Every(END_SECONDS, clock, ending.Ending(container)),
         "collecting": Every(COLLECT_SECONDS, clock, partial(keeping.collect, container)),
         "keeping": Every(KEEP_SECONDS, clock, partial(keeping.step, container)),

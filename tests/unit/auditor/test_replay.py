@@ -9,7 +9,7 @@ from platemark.auditor import replay
 from platemark.auditor.replay import audit_log
 from platemark.errors import Kind, UpstreamError
 from platemark.protocol.accounts import AccountKey
-from platemark.protocol.checkpoint import Checkpoint, NoteSigner, sign_checkpoint
+from platemark.protocol.checkpoint import Checkpoint, KeyType, Note, NoteSigner, sign_checkpoint
 from platemark.protocol.cid import raw_block
 from platemark.protocol.codes import CODES
 from platemark.protocol.jws import SigningKey
@@ -445,3 +445,40 @@ def test_prints_that_went_back_unsettled_are_named_by_their_token() -> None:
 def test_unknown_design_of_a_licence_is_told_by_its_id() -> None:
     report = audit_log(evidence(with_license(terms=replace(TERMS, design_id=DesignId(7)))))
     assert {code for _, code in failures(report)} >= {"design-unknown"}
+
+
+WITNESSES = [NoteSigner.from_seed(f"witness.test/{name}", name.encode() * 32, KeyType.COSIGNATURE) for name in "abc"]
+
+
+def cosigned(*witnesses: NoteSigner, wrong: NoteSigner | None = None, policy: Policy) -> Report:
+    """Audit the sample log with these cosignatures, and one that is for another checkpoint."""
+    note = Note.parse(LOG.checkpoint)
+    lines = [each.cosign(note.text, UnixSeconds(1000)) for each in witnesses]
+    if wrong is not None:
+        lines.append(wrong.cosign("another\n", UnixSeconds(1000)))
+    found = evidence(policy=policy)
+    found.files.files["checkpoint"] = note.with_signatures(*lines).to_bytes()
+    return audit_log(found)
+
+
+def test_a_report_says_which_witnesses_cosigned_and_lists_unknown_ones() -> None:
+    one, two, three = WITNESSES
+    report = cosigned(one, two, policy=Policy(witnesses=(one.key, three.key), witnesses_wanted=1))
+    assert report.holds
+    assert report.facts["cosigned"] == {"witness.test/a": 1000}
+    assert report.facts["unknownCosigners"] == ["witness.test/b"]
+    (listed,) = [each for each in report.findings if "witness.test/b" in each.detail]
+    assert listed.verdict is Verdict.NOT_CHECKED
+    assert any("witness.test/a cosigned the checkpoint" in each.detail for each in report.findings)
+
+
+def test_too_few_cosignatures_and_a_wrong_one_are_discrepancies() -> None:
+    one, two, _ = WITNESSES
+    policy = Policy(witnesses=(one.key, two.key), witnesses_wanted=1)
+    assert failures(cosigned(policy=policy)) == [(12, "witnesses-missing")]
+    assert failures(cosigned(one, wrong=two, policy=policy)) == [(12, "note-signature")]
+    assert failures(cosigned(one, wrong=two, policy=Policy())) == [], "of keys that nobody named nothing is known"
+
+
+def test_a_log_without_witnesses_tells_nothing_of_them() -> None:
+    assert not {"cosigned", "unknownCosigners"} & audit_log(evidence()).facts.keys()

@@ -21,6 +21,7 @@ def test_what_is_no_list_of_endpoints_is_refused(text: str) -> None:
 def test_addresses_are_shown_without_what_may_be_secret() -> None:
     shown = without_credentials("https://user:secret@one.test/v3/secret,http://two.test?key=secret,http://three.test")
     assert shown == "https://one.test/…,http://two.test/…,http://three.test"
+    assert without_credentials("one.test+1+key https://user:secret@one.test/w") == "one.test+1+key https://one.test/…"
 
 
 @pytest.mark.parametrize(

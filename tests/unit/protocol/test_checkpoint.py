@@ -120,13 +120,13 @@ def test_one_false_line_under_the_key_spoils_the_note() -> None:
     line = note.signatures[0]
     false = checkpoint.NoteSignature(line.name, line.key_id, bytes(64))
     with pytest.raises(VerificationError):
-        SIGNER.key.verify(note.with_signature(false))
+        SIGNER.key.verify(Note(note.text, (*note.signatures, false)))
 
 
 def test_lines_of_unknown_keys_are_passed_over() -> None:
     note = Note.parse(PUBLISHED["note"].encode())
     unknown = checkpoint.NoteSignature("stranger", b"\1\2\3\4", b"anything")
-    grown = Note.parse(note.with_signature(unknown).to_bytes())
+    grown = Note.parse(note.with_signatures(unknown).to_bytes())
     assert len(grown.signatures) == 2
     SIGNER.key.verify(grown)
 
@@ -253,3 +253,10 @@ def test_a_signer_needs_no_secret_of_its_own() -> None:
 def test_a_signer_does_not_show_its_secret() -> None:
     assert SEED.hex() not in repr(SIGNER)
     assert SIGNER.key.text in repr(SIGNER)
+
+
+def test_a_signature_takes_the_place_of_an_earlier_one_of_its_key() -> None:
+    first, second = (WITNESS.cosign(TEXT, UnixSeconds(time)) for time in (1000, 2000))
+    note = Note(TEXT, (SIGNER.sign(TEXT), first)).with_signatures(second)
+    assert note == Note(TEXT, (SIGNER.sign(TEXT), second))
+    assert note.with_signatures() == note
