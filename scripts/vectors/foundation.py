@@ -284,7 +284,7 @@ def _tiles() -> Any:
     )
     witness = checkpoint.NoteSigner.from_seed("witness.example/1", _word("witness"), checkpoint.KeyType.COSIGNATURE)
     note = checkpoint.Note.parse(signed)
-    cosigned = note.with_signature(witness.cosign(note.text, UnixSeconds(1_800_000_000)))
+    cosigned = note.with_signatures(witness.cosign(note.text, UnixSeconds(1_800_000_000)))
     return {
         "entries": "entry i is `entry <i>` and a line feed",
         "filesSha256": "SHA-256 over each path in order, a line feed and the SHA-256 of its bytes",

@@ -60,19 +60,27 @@ async def replace_sender(container: Container, senders: Senders, vault: FileVaul
         earlier = await leaving(session)
         sender = await sending_account(session, vault.account)
         known = {sender, vault.account, *await session.scalars(select(SendingAccount.address))}
-    if not earlier:
+    if earlier:
+        await _finish(container, senders)
+    # Lost accounts were given up for the gateway's own, in whose place another one comes now.
+    if not earlier or sender == vault.account:
         new = vault.senders[-1] if vault.senders[-1] not in known else vault.add_sender()  # step 1
         await _appoint(container, senders, new, allowed=True)  # step 2
         await _begin(container, senders, earlier=sender, new=new)  # step 3
         sender = new
+        await _finish(container, senders)
+    return sender
+
+
+async def _finish(container: Container, senders: Senders) -> None:
+    """Take steps 4 and 5 for each account that gave way."""
     async with container.database.read() as session:
         earlier = await leaving(session)
     for row in earlier:
-        await _until_idle(container, senders, row.address)  # step 4
-        if row.address != vault.account:
-            await _appoint(container, senders, row.address, allowed=False)  # step 5
+        await _until_idle(container, senders, row.address)
+        if row.address != container.vault.account:
+            await _appoint(container, senders, row.address, allowed=False)
         await _end(container, row)
-    return sender
 
 
 async def _appoint(container: Container, senders: Senders, operator: Address, *, allowed: bool) -> None:

@@ -218,7 +218,7 @@ def test_keys_give_way_to_new_ones_while_the_gateway_serves(shop: Shop, tmp_path
 def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop) -> None:
     before = shop.audited()
     lost = shop.token(4)
-    shop.make_print(lost)
+    serial = shop.make_print(lost)["serial"]
     account = shop.operate("keys", "export-account")
     shop.kill()
     shutil.rmtree(shop.stack.data / "vault")
@@ -233,6 +233,8 @@ def test_a_lost_vault_is_healed_by_the_account_and_the_designers_kits(shop: Shop
     refused = shop.centre.attempt("token", "request", shop.license_id, "--prints", "2")
     assert refused.error_code == "key-not-deposited"
     assert shop.centre.run("token", "show", lost)["lost"]
+    asked = shop.centre.attempt("passport", serial, "-o", str(shop.stack.folder / "passport.json"))
+    assert asked.error_code == "passport-incomplete", "what a lost key signed is not signed again"
     assert shop.centre.attempt("print", lost, "--printer", "ada", "--slicer", "basic").error_code == "token-lost"
     assert shop.centre.attempt("token", "renew").error_code == "key-not-deposited"
     assert not shop.centre.run("token", "show", lost)["closed"], "a token is kept until another can take its place"

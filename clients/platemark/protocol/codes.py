@@ -190,7 +190,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "paid-mismatch": CodeInfo(Kind.CONFLICT, "Buyers paid something else than the price"),
     "refunded-mismatch": CodeInfo(Kind.CONFLICT, "Holders were refunded something else than the price"),
     "reservation-too-large": CodeInfo(Kind.CONFLICT, "Prints and spares of a reservation are too many"),
-    "reservation-too-small": CodeInfo(Kind.CONFLICT, "The reservation is smaller than the licence allows"),
+    "reservation-too-small": CodeInfo(
+        Kind.CONFLICT, "The reservation is smaller than the licence allows", "reserve more prints together"
+    ),
     "revision-not-accepted": CodeInfo(Kind.CONFLICT, "The gateway has not accepted this revision"),
     "smallest-reservation": CodeInfo(Kind.CONFLICT, "A reservation is smaller than the licence allows"),
     "spares-exceeded": CodeInfo(Kind.CONFLICT, "More prints were given back than there are spares"),

@@ -105,7 +105,7 @@ def check_in_force(
     when = "now" if anchor is None else f"in block {anchor.block.number}, which anchored the entry"
     fail(
         Step.RELEASE,
-        f"the release is under keys that the gateway does not declare {when}",
+        f"the release is under keys that the gateway does not declare {when}: fetch the passport again",
         code="profile-replaced",
         expected=" or ".join(digest_text(found.profile_digest) for found in declared) or "a declaration before",
         found=digest_text(digest),

@@ -35,7 +35,11 @@ class NotPublishedError(ConflictError):
     """The revision's manifest is not here yet."""
 
     def __init__(self) -> None:
-        super().__init__("publish the manifest first", code="manifest-unknown")
+        super().__init__(
+            "publish the manifest first",
+            code="manifest-unknown",
+            hint="another gateway's design comes with its licence: platemark license move --to",
+        )
 
 
 class PrivateDesignError(ConflictError):

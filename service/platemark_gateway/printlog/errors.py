@@ -37,6 +37,14 @@ def part_unknown() -> NotFoundError:
     )
 
 
-def passport_incomplete(what: str) -> ConflictError:
+def passport_incomplete(what: str, hint: str | None = None) -> ConflictError:
     """Return: something that a passport holds is not here."""
-    return ConflictError(f"this gateway lacks {what} for a passport", code="passport-incomplete")
+    return ConflictError(f"this gateway lacks {what} for a passport", code="passport-incomplete", hint=hint)
+
+
+def signer_lost() -> ConflictError:
+    """Return: what a passport shows was signed by a key that was lost with a vault."""
+    return passport_incomplete(
+        "the key that signed this print, which was lost with a vault,",
+        hint="log and chain tell of the part: platemark audit part",
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.cid import Cid
+from platemark.protocol.jws import Signer
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.passport import Anchor, LoggedEntry, Passport, ReceiptPart, Status
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
@@ -17,6 +18,7 @@ from platemark.protocol.typed_data import Registration, Terms
 from platemark.protocol.units import Digest32, TokenId, UnixSeconds
 from platemark_gateway import profiles
 from platemark_gateway.container import Container
+from platemark_gateway.errors import VaultError
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.license import License
 from platemark_gateway.models.print import Print, PrintOutcome
@@ -88,6 +90,7 @@ async def passport(container: Container, serial: str) -> Passport:
     async with container.database.read() as session:
         documents = await _documents(session, container, serial)
     manifest = await _manifest(container, documents)
+    signer = _signer(container, documents.profile)
     anchor = documents.anchor if _is_anchored(documents.anchor, documents.positions) else None
     profile = documents.profile
     logged = await asyncio.to_thread(_logged, container, documents, anchor)
@@ -108,7 +111,7 @@ async def passport(container: Container, serial: str) -> Passport:
         permission=permission_of(documents.token),
         permission_signature=documents.token.holder_signature or b"",
         token_digest=documents.known.token_digest,
-        release=_release(documents).sign(profiles.signer_of(container, profile)),
+        release=_release(documents).sign(signer),
         sequence=documents.known.sequence,
         redeemed=logged[documents.known.leaf_hash],
         outcome=None if outcome is None else logged[outcome.leaf_hash],
@@ -117,6 +120,15 @@ async def passport(container: Container, serial: str) -> Passport:
         material=material,
         warnings=manifest.warnings,
     )
+
+
+def _signer(container: Container, profile: GatewayProfile) -> Signer:
+    try:
+        return profiles.signer_of(container, profile)
+    except VaultError as error:
+        if error.code != "vault-key-missing":
+            raise
+        raise errors.signer_lost() from error
 
 
 async def _documents(session: AsyncSession, container: Container, serial: str) -> _Documents:

@@ -3,6 +3,7 @@
 SQLite is copied by its online backup; PostgreSQL by pg_dump, and comes back by pg_restore and psql in one transaction.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import URL, make_url
 
-from platemark.errors import LocalError
+from platemark.errors import LocalError, local_error
 from platemark_gateway.chain.files import sync_directory
 from platemark_gateway.recovery.copying import PRIVATE_FILE, copy_durably
 from platemark_gateway.settings import Settings
@@ -104,6 +105,8 @@ class SqliteCopies:
                 copy.execute("PRAGMA journal_mode=DELETE")
                 _check(copy)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise local_error(OSError(errno.ENOSPC, ""), target) from error
             raise LocalError(
                 "the database cannot be copied",
                 code="backup-failed",
