@@ -359,14 +359,11 @@ async def _account(settings: Settings, _clock: Clock) -> Sequence[Finding]:
 
 
 async def _sender(settings: Settings, account: Address) -> Address:
-    database = Database(settings.database())
     try:
-        async with database.read() as session:
+        async with reading(settings) as session:
             return await sending_account(session, account)
     except (PlatemarkError, SQLAlchemyError):
         return account  # the database's own check says so
-    finally:
-        await database.close()
 
 
 def _note_if(holds: bool) -> Level:

@@ -130,3 +130,12 @@ async def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path
     assert {"vault", "database", "state", "chain"} <= set(wrong)
     assert (await support.bundle(settings))["database"] == {"unreadable": "database-behind"}
     assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
+async def test_a_database_that_is_not_there_is_not_made_for_an_account_that_is(
+    gateway: SimulatedGateway, tmp_path: Path
+) -> None:
+    file = tmp_path / "another.sqlite3"
+    wrong = told(await diagnosis.examine(settings_of(gateway, f"sqlite+aiosqlite:///{file}")), Level.WRONG)
+    assert "database" in wrong
+    assert not file.exists()
