@@ -124,19 +124,24 @@ def read_chain(report: Report, evidence: Evidence, chain_id: int, ledger: Addres
 
 def gateway_of(report: Report, facts: ChainFacts, address: Address, evidence: Evidence) -> GatewayFact | None:
     """Return the gateway's declarations, or None with the reason in the report."""
-    gateway = facts.gateways.get(address)
     try:
-        if gateway is None or not evidence.policy.accepts_gateway(address):
-            fail(
-                Step.RELEASE,
-                "this gateway is unknown on chain, or not one that the policy accepts",
-                code="gateway-not-accepted",
-                expected="a gateway that declared its keys",
-                found=address_text(address),
-            )
+        return accepted_gateway(facts, address, evidence)
     except VerificationError as error:
         report.reject(Step.RELEASE, error, _CHAIN)
         return None
+
+
+def accepted_gateway(facts: ChainFacts, address: Address, evidence: Evidence) -> GatewayFact:
+    """Return the gateway's declarations; errors: VerificationError `gateway-not-accepted`."""
+    gateway = facts.gateways.get(address)
+    if gateway is None or not evidence.policy.accepts_gateway(address):
+        fail(
+            Step.RELEASE,
+            "this gateway is unknown on chain, or not one that the policy accepts",
+            code="gateway-not-accepted",
+            expected="a gateway that declared its keys",
+            found=address_text(address),
+        )
     return gateway
 
 

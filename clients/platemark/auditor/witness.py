@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from platemark.auditor.evidence import Evidence
-from platemark.auditor.replay import find_profiles, profile_reader
+from platemark.auditor.replay import accepted_gateway, find_profiles, profile_reader
 from platemark.errors import LocalError, MalformedError, UsageError
 from platemark.protocol import merkle
 from platemark.protocol.checkpoint import Checkpoint, KeyType, NoteKey, NoteSigner, private_key_text
-from platemark.protocol.units import Digest32, address_text
+from platemark.protocol.units import Digest32
 from platemark.protocol.witness import (
     MAX_REQUEST_BYTES,
     PATH,
@@ -38,7 +38,6 @@ from platemark.protocol.witness import (
 from platemark.sdk.clock import Clock
 from platemark.sdk.files import make_folder, read_limited, write_whole
 from platemark.verify.inclusion import check_epoch, check_profile
-from platemark.verify.steps import Step, fail
 
 _KEY_FILE: Final = "key"
 _DATABASE: Final = "witness.sqlite3"
@@ -285,15 +284,7 @@ def declared_log_key(evidence: Evidence) -> NoteKey:
     """
     origin = evidence.origin()
     facts = evidence.facts(evidence.contracts(origin.chain_id, origin.ledger))
-    gateway = facts.gateways.get(origin.gateway)
-    if gateway is None or not evidence.policy.accepts_gateway(origin.gateway):
-        fail(
-            Step.RELEASE,
-            "this gateway is unknown on chain, or not one that the policy accepts",
-            code="gateway-not-accepted",
-            expected="a gateway that declared its keys",
-            found=address_text(origin.gateway),
-        )
+    gateway = accepted_gateway(facts, origin.gateway, evidence)
     check_epoch(gateway, origin.epoch)
     (profile,) = find_profiles(profile_reader(evidence), gateway, origin, 0)
     check_profile(profile, gateway, facts.contracts)
