@@ -67,6 +67,17 @@ class _Making:
     lot: tuple[str, str] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What is known of one of two parts that are compared; `making` where its receipt is at hand."""
+
+    serial: str
+    token_id: TokenId
+    holder: Address | None
+    revision: tuple[DesignId, int] | None
+    making: _Making | None
+
+
 def find_related(
     evidence: Evidence, serial_text: str, passports: Iterable[Passport] = ()
 ) -> tuple[Report, list[Related]]:
@@ -111,6 +122,7 @@ def _makings(report: Report, passports: Iterable[Passport]) -> Iterator[tuple[st
 
 def _related(opened: Opened, part: RedeemedEntry, makings: Mapping[str, _Making]) -> list[Related]:
     """Return the related parts; only they are held in memory, however long the log is."""
+    own = _side(opened, part, makings)
     found: dict[tuple[TokenId, int], Related] = {}
     for data in opened.log.reader.entries():
         try:
@@ -119,40 +131,38 @@ def _related(opened: Opened, part: RedeemedEntry, makings: Mapping[str, _Making]
             continue  # `audit log` names it
         key = (entry.token_id, entry.sequence) if isinstance(entry, RedeemedEntry | OutcomeEntry) else None
         if isinstance(entry, RedeemedEntry) and key != (part.token_id, part.sequence):
-            relations = tuple(_relations(opened, part, entry, makings))
+            other = _side(opened, entry, makings)
+            relations = tuple(_relations(own, other))
             if relations:
-                serial = serial_of(entry.token_id, entry.sequence)
-                found[entry.token_id, entry.sequence] = Related(serial, relations, entry.token_id, entry.sequence, None)
+                found[entry.token_id, entry.sequence] = Related(
+                    other.serial, relations, entry.token_id, entry.sequence, None
+                )
         elif isinstance(entry, OutcomeEntry) and key in found:
             found[key] = replace(found[key], result=entry.result)
     return list(found.values())
 
 
-def _relations(
-    opened: Opened, part: RedeemedEntry, other: RedeemedEntry, makings: Mapping[str, _Making]
-) -> Iterator[Relation]:
-    holder, revision = _origin(opened, part.token_id)
-    other_holder, other_revision = _origin(opened, other.token_id)
-    own, making = (makings.get(serial_of(each.token_id, each.sequence)) for each in (part, other))
-    if own is not None and making is not None:
-        if own.lot is not None and own.lot == making.lot:
+def _relations(own: _Side, other: _Side) -> Iterator[Relation]:
+    if own.making is not None and other.making is not None:
+        if own.making.lot is not None and own.making.lot == other.making.lot:
             yield Relation.LOT
         # A printer's name is its centre's own: two centres may have one of the same name.
-        if holder == other_holder and own.printers & making.printers:
+        if own.holder == other.holder and own.making.printers & other.making.printers:
             yield Relation.PRINTER
-    if other.token_id == part.token_id:
+    if own.token_id == other.token_id:
         yield Relation.RESERVATION
-    if holder is not None and holder == other_holder:
+    if own.holder is not None and own.holder == other.holder:
         yield Relation.HOLDER
-    if revision is not None and revision == other_revision:
+    if own.revision is not None and own.revision == other.revision:
         yield Relation.REVISION
 
 
-def _origin(opened: Opened, token_id: TokenId) -> tuple[Address | None, tuple[DesignId, int] | None]:
-    """Return a token's holder, and which revision of which design it is for."""
-    reservation = opened.facts.reservations.get(token_id)
+def _side(opened: Opened, part: RedeemedEntry, makings: Mapping[str, _Making]) -> _Side:
+    serial = serial_of(part.token_id, part.sequence)
+    reservation = opened.facts.reservations.get(part.token_id)
     if reservation is None:
-        return None, None
+        return _Side(serial, part.token_id, None, None, makings.get(serial))
     permission = reservation.permission
     found = opened.facts.licenses.get(permission.license_id)
-    return permission.holder, None if found is None else (found.terms.design_id, permission.revision)
+    revision = None if found is None else (found.terms.design_id, permission.revision)
+    return _Side(serial, part.token_id, permission.holder, revision, makings.get(serial))
