@@ -14,7 +14,7 @@ from typing import Final
 
 from platemark.auditor.evidence import Evidence, LogFiles
 from platemark.auditor.replay import audit_log
-from platemark.errors import VerificationError
+from platemark.errors import LocalError, UpstreamError, VerificationError
 from platemark.protocol.cid import Cid
 from platemark.sdk.files import make_folder, write_whole
 from platemark.sdk.ipfs import BlockSource, FolderSource, SeveralSources
@@ -69,17 +69,16 @@ class _KeptBlocks:
 
     def __init__(self, origin: BlockSource, folder: Path) -> None:
         self._kept = FolderSource(folder)
-        self._all = SeveralSources((self._kept, origin))
+        self._origin = SeveralSources((origin,))
 
     def get(self, cid: Cid) -> bytes:
         """Return a block that fits its identifier; a damaged copy is replaced."""
-        data = self._all.get(cid)
         try:
-            self._kept.put(cid, data)
-            self._kept.get(cid)
-        except VerificationError:
-            self._kept.path(cid).unlink()
-            self._kept.put(cid, data)
+            return self._kept.get(cid)
+        except (LocalError, UpstreamError, VerificationError):
+            data = self._origin.get(cid)
+        self._kept.path(cid).unlink(missing_ok=True)
+        self._kept.put(cid, data)
         return data
 
 
