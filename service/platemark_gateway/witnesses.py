@@ -15,6 +15,7 @@ from platemark.protocol.witness import (
     parse_conflict,
     read_cosignature,
 )
+from platemark_gateway import outgoing
 from platemark_gateway.errors import UnavailableError, WitnessConflictError
 from platemark_gateway.settings import Settings
 
@@ -33,14 +34,7 @@ class HttpWitness:
         """`url` has no slash at its end; nothing is asked yet."""
         self._key = key
         self._url = url + PATH
-        self._client = httpx.AsyncClient(
-            timeout=timeout_seconds,
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            # Reading whom to trust takes a fifth of a second, in vain where nothing is encrypted.
-            verify=not url.startswith("http:"),
-        )
+        self._client = outgoing.client(url, timeout_seconds=timeout_seconds, transport=transport)
 
     @property
     def key(self) -> NoteKey:

@@ -29,6 +29,7 @@ from platemark.protocol.units import (
     digest_text,
     parse_address,
 )
+from platemark_gateway import outgoing
 from platemark_gateway.chain.contracts import AbiCalls, RawLog
 from platemark_gateway.chain.errors import (
     EndpointContradictsError,
@@ -177,14 +178,7 @@ class Rpc:
         self.url = url
         self.name = urlsplit(url).netloc.rpartition("@")[2]
         self._tries = tries
-        self._client = httpx.AsyncClient(
-            timeout=timeout_seconds,
-            transport=transport,
-            trust_env=False,
-            # Reading whom to trust takes a fifth of a second, in vain where nothing is encrypted.
-            verify=not url.lower().startswith("http:"),
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=8),
-        )
+        self._client = outgoing.client(url, timeout_seconds=timeout_seconds, transport=transport)
         self._timeout = timeout_seconds
         self._ids = itertools.count(1)
 
