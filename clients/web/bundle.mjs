@@ -1,9 +1,9 @@
 /**
- * Writes the page that gateways serve: part.html, part.css and part.js, always the same bytes from the same sources.
- * They are committed, because a gateway runs with Python alone; test/bundle.test.ts compares.
+ * Writes the script of the page that gateways serve, part.js, always the same bytes from the same sources. It is
+ * committed beside part.html and part.css, because a gateway runs with Python alone; test/bundle.test.ts compares.
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -25,15 +25,9 @@ export async function files() {
     charset: "utf8",
     legalComments: "eof",
   });
-  const page = (name) => readFileSync(join(HERE, "src", "page", name));
-  return {
-    "part.html": page("part.html"),
-    "part.css": page("part.css"),
-    "part.js": Buffer.from(built.outputFiles[0].contents),
-  };
+  return { "part.js": Buffer.from(built.outputFiles[0].contents) };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  mkdirSync(SERVED, { recursive: true });
   for (const [name, data] of Object.entries(await files())) writeFileSync(join(SERVED, name), data);
 }
