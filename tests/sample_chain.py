@@ -8,8 +8,9 @@ from platemark.protocol import canonical
 from platemark.protocol.checkpoint import Checkpoint, NoteSigner, sign_checkpoint
 from platemark.protocol.cid import Block, raw_block
 from platemark.protocol.digests import sha256
-from platemark.protocol.log_entry import ClosedEntry, CloseReason, OutcomeEntry, RedeemedEntry, Result
-from platemark.protocol.passport import Anchor, Passport
+from platemark.protocol.log_entry import ClosedEntry, CloseReason, OutcomeEntry, RedeemedEntry, Result, leaf_hash
+from platemark.protocol.manifest import Manifest
+from platemark.protocol.passport import Anchor, LoggedEntry, Passport
 from platemark.protocol.tiles import Edge, Growth, grow
 from platemark.protocol.units import Digest32, UnixSeconds, digest_text
 from platemark.verify.facts import (
@@ -31,6 +32,7 @@ from sample_documents import (
     DESIGN_ID,
     DESIGNER,
     GATEWAY,
+    HOLDER,
     LEDGER,
     LEDGER_DOMAIN,
     LICENSE,
@@ -45,6 +47,8 @@ from sample_documents import (
     REDEEMED,
     REGISTRATION,
     REGISTRY,
+    RELEASE,
+    RELEASE_KEY,
     RESERVATION,
     TERMS,
     TOKEN_ID,
@@ -182,6 +186,32 @@ def anchored(passport: Passport = PASSPORT) -> Passport:
             block_hash=anchor.block.hash,
             transaction=word("transaction"),
         ),
+    )
+
+
+def of_second_revision(manifest: Manifest) -> Passport:
+    """Return a print of a second revision, permitted and released for it, that is not anchored yet."""
+    permission = replace(RESERVATION, revision=2)
+    token_id = permission.token_id(LEDGER_DOMAIN)
+    entry = redeemed(1, token_id=token_id)
+    release = replace(
+        RELEASE,
+        token_id=token_id,
+        print_id=entry.print_id,
+        leaf_hash=leaf_hash(entry),
+        manifest_digest=manifest.digest(),
+    )
+    return replace(
+        anchored(),
+        revision=2,
+        manifest=manifest,
+        permission=permission,
+        permission_signature=HOLDER.sign(permission.digest(LEDGER_DOMAIN)),
+        redeemed=LoggedEntry(entry.to_bytes(), 0, ()),
+        release=release.sign(RELEASE_KEY),
+        outcome=None,
+        receipt=None,
+        anchor=None,
     )
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from platemark.errors import MalformedError
 from platemark.protocol.jws import SigningKey
-from platemark.protocol.log_entry import Result, leaf_hash
+from platemark.protocol.log_entry import Result
 from platemark.protocol.merkle import files_root
 from platemark.protocol.outcome import Promise
-from platemark.protocol.passport import Anchor, Content, LoggedEntry, Passport, PassportPartError, ReceiptPart
+from platemark.protocol.passport import Anchor, Content, Passport, PassportPartError, ReceiptPart
 from platemark.protocol.receipt import Receipt, sign_receipt
 from platemark.verify.passport import refused_passport, verify_passport
 from platemark.verify.report import Report
-from sample_chain import anchored, redeemed
+from sample_chain import anchored, of_second_revision, redeemed
 from sample_documents import (
     AGENT,
     CONTENT_SALT,
@@ -35,7 +35,6 @@ from sample_documents import (
     RECEIPT_SALT,
     RELEASE,
     RELEASE_KEY,
-    RESERVATION,
     contract,
     word,
 )
@@ -208,30 +207,7 @@ def _anchored(**changes: Any) -> Passport:
 
 
 def _second_revision(*, private: bool) -> Passport:
-    manifest = replace(MANIFEST, title="Box, second revision", private=private)
-    permission = replace(RESERVATION, revision=2)
-    token_id = permission.token_id(LEDGER_DOMAIN)
-    entry = redeemed(1, token_id=token_id)
-    release = replace(
-        RELEASE,
-        token_id=token_id,
-        print_id=entry.print_id,
-        leaf_hash=leaf_hash(entry),
-        manifest_digest=manifest.digest(),
-    )
-    return replace(
-        GOOD,
-        revision=2,
-        manifest=manifest,
-        permission=permission,
-        permission_signature=HOLDER.sign(permission.digest(LEDGER_DOMAIN)),
-        redeemed=LoggedEntry(entry.to_bytes(), 0, ()),
-        release=release.sign(RELEASE_KEY),
-        outcome=None,
-        receipt=None,
-        anchor=None,
-        detail=None,
-    )
+    return replace(of_second_revision(replace(MANIFEST, title="Box, second revision", private=private)), detail=None)
 
 
 # --- another value in every place ---------------------------------------------------------------------------

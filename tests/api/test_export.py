@@ -20,20 +20,9 @@ from platemark_gateway.printlog.exporting import Exported, export, export_car
 from platemark_gateway.printlog.files import LogFiles, write_whole
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
+from simulators.growth import anchor, sequence
 
 pytestmark = pytest.mark.anyio
-
-
-async def sequence(gateway: SimulatedGateway) -> None:
-    while await service.sequence_once(gateway.container):
-        pass
-
-
-async def anchor(gateway: SimulatedGateway) -> None:
-    async with gateway.container.database.begin() as session:
-        await service.request_anchor(session, gateway.container, gateway.container.vault.account)
-    assert await service.anchor_once(gateway.container)
-    await gateway.chain.mine()
 
 
 async def exported(gateway: SimulatedGateway, target: Path) -> Exported:

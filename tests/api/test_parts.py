@@ -5,20 +5,16 @@ from platemark.protocol.log_entry import Result
 from platemark.protocol.passport import Form, Passport
 from platemark.protocol.serial import grouped, serial_of
 from platemark.protocol.units import id_text
-from platemark_gateway.printlog import service
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
+from simulators.growth import anchor, sequence
 
 pytestmark = pytest.mark.anyio
 
 
 async def anchored(gateway: SimulatedGateway) -> None:
-    while await service.sequence_once(gateway.container):
-        pass
-    async with gateway.container.database.begin() as session:
-        await service.request_anchor(session, gateway.container, gateway.container.vault.account)
-    assert await service.anchor_once(gateway.container)
-    await gateway.chain.mine()
+    await sequence(gateway)
+    await anchor(gateway)
 
 
 async def status(agent: Agent, sequence: int = 1) -> str:

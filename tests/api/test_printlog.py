@@ -24,20 +24,13 @@ from platemark_gateway.printlog.files import LogFiles
 from platemark_gateway.worker import reconcile
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
+from simulators.growth import anchor, sequence
 
 pytestmark = pytest.mark.anyio
 
 
-async def sequence(gateway: SimulatedGateway) -> None:
-    while await service.sequence_once(gateway.container):
-        pass
-
-
-async def anchor(gateway: SimulatedGateway) -> LogAnchor:
-    async with gateway.container.database.begin() as session:
-        await service.request_anchor(session, gateway.container, gateway.container.vault.account)
-    assert await service.anchor_once(gateway.container)
-    await gateway.chain.mine()
+async def anchored(gateway: SimulatedGateway) -> LogAnchor:
+    await anchor(gateway)
     async with gateway.container.database.read() as session:
         found = await session.scalar(select(LogAnchor).order_by(LogAnchor.size.desc()).limit(1))
     assert found is not None
@@ -465,10 +458,10 @@ async def test_lost_tiles_are_a_reason(gateway: SimulatedGateway) -> None:
 async def test_an_anchor_lists_exactly_the_new_tiles(gateway: SimulatedGateway) -> None:
     await fill(gateway, 300)
     await sequence(gateway)
-    first = await anchor(gateway)
+    first = await anchored(gateway)
     await fill(gateway, 250, 300)
     await sequence(gateway)
-    second = await anchor(gateway)
+    second = await anchored(gateway)
     for previous, found in ((0, first), (300, second)):
         listing = await gateway.blocks.get(Cid(Codec.RAW, found.tiles_digest))
         tiles = read_listing(listing, origin=gateway.container.profile.log_origin, size=found.size, root=found.root)
@@ -497,7 +490,7 @@ async def test_one_anchor_is_under_way_at_a_time(gateway: SimulatedGateway) -> N
     gateway.clock.forward(gateway.container.settings.anchor_seconds)
     assert not await service.anchor_once(gateway.container)
     await gateway.chain.mine()
-    assert (await anchor(gateway)).size == 2
+    assert (await anchored(gateway)).size == 2
 
 
 async def test_a_failed_anchor_is_sent_again(gateway: SimulatedGateway) -> None:

@@ -21,7 +21,7 @@ from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogEntry, LogHead
 from platemark_gateway.models.token import Token
-from platemark_gateway.printlog import service as printlog
+from simulators import growth
 from simulators.agent import DAY, Agent
 from simulators.chain import DEPLOYMENT
 from simulators.gateway import SimulatedGateway
@@ -233,12 +233,8 @@ async def test_no_release_while_entries_wait_too_long_for_their_anchor(agent: Ag
 
 
 async def settle_backlog(gateway: SimulatedGateway, *, final: bool = True) -> None:
-    while await printlog.sequence_once(gateway.container):
-        pass
-    async with gateway.container.database.begin() as session:
-        await printlog.request_anchor(session, gateway.container, gateway.container.vault.account)
-    assert await printlog.anchor_once(gateway.container)
-    await gateway.chain.mine(final=final)
+    await growth.sequence(gateway)
+    await growth.anchor(gateway, final=final)
 
 
 async def test_no_release_in_quarantine_and_before_the_log_is_opened(agent: Agent, gateway: SimulatedGateway) -> None:

@@ -10,7 +10,6 @@ import pytest
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.jws import SigningKey
 from platemark.protocol.log_entry import leaf_hash
-from platemark.protocol.manifest import Manifest
 from platemark.protocol.outcome import Result
 from platemark.protocol.passport import (
     Anchor,
@@ -39,6 +38,7 @@ from sample_chain import (
     anchored,
     block,
     block_hash,
+    of_second_revision,
     redeemed,
 )
 from sample_documents import (
@@ -49,7 +49,6 @@ from sample_documents import (
     DESIGNER,
     ENVELOPE,
     GATEWAY,
-    HOLDER,
     LEDGER,
     LEDGER_DOMAIN,
     LICENSE_ID,
@@ -61,7 +60,6 @@ from sample_documents import (
     RECEIPT_SALT,
     RELEASE,
     RELEASE_KEY,
-    RESERVATION,
     TOKEN_ID,
     contract,
     word,
@@ -142,32 +140,6 @@ def test_later_revision_is_compared_with_the_chain_alone() -> None:
 
 def test_private_manifest_is_not_held_against_a_public_root() -> None:
     assert verify_passport(of_second_revision(replace(MANIFEST, private=True))).failures == []
-
-
-def of_second_revision(manifest: Manifest) -> Passport:
-    """Return a print of a second revision, permitted and released for it, that is not anchored yet."""
-    permission = replace(RESERVATION, revision=2)
-    token_id = permission.token_id(LEDGER_DOMAIN)
-    entry = redeemed(1, token_id=token_id)
-    release = replace(
-        RELEASE,
-        token_id=token_id,
-        print_id=entry.print_id,
-        leaf_hash=leaf_hash(entry),
-        manifest_digest=manifest.digest(),
-    )
-    return replace(
-        GOOD,
-        revision=2,
-        manifest=manifest,
-        permission=permission,
-        permission_signature=HOLDER.sign(permission.digest(LEDGER_DOMAIN)),
-        redeemed=LoggedEntry(entry.to_bytes(), 0, ()),
-        release=release.sign(RELEASE_KEY),
-        outcome=None,
-        receipt=None,
-        anchor=None,
-    )
 
 
 def receipt_part(**changes: Any) -> ReceiptPart:

@@ -9,7 +9,6 @@ from platemark_gateway.db import engine, locks
 from platemark_gateway.db.engine import create_engine
 from platemark_gateway.db.session import Database, ReadSession, WriteSession
 from platemark_gateway.errors import UnavailableError
-from simulators.databases import database_of
 
 pytestmark = pytest.mark.anyio
 
@@ -142,8 +141,8 @@ async def test_a_lock_that_is_held_is_not_taken(empty_database: Database) -> Non
         assert await locks.try_take(second, "two") is True
 
 
-async def _end_connections(url: str) -> None:
-    other = create_engine(url)
+async def _end_connections(database: Database) -> None:
+    other = create_engine(database.engine.url.render_as_string(hide_password=False))
     async with other.connect() as connection:
         ended = await connection.scalars(
             text(
@@ -156,30 +155,26 @@ async def _end_connections(url: str) -> None:
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
 async def test_a_connection_that_was_idle_is_tried_before_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = await database_of("postgresql", tmp_path)
-    database = Database(url)
-    await make_table(database)
-    await _end_connections(url)
+    await make_table(empty_database)
+    await _end_connections(empty_database)
     monkeypatch.setattr(engine, "PING_AFTER_SECONDS", 0)
-    assert await value(database) == 0
-    await database.close()
+    assert await value(empty_database) == 0
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
 async def test_a_connection_that_just_worked_and_is_gone_costs_one_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = await database_of("postgresql", tmp_path)
-    database = Database(url)
-    await make_table(database)
-    await asyncio.gather(*(value(database) for _ in range(4)))
-    await _end_connections(url)
+    await make_table(empty_database)
+    await asyncio.gather(*(value(empty_database) for _ in range(4)))
+    await _end_connections(empty_database)
     monkeypatch.setattr(engine, "PING_AFTER_SECONDS", 600)
     with pytest.raises(UnavailableError) as caught:
-        await value(database)
+        await value(empty_database)
     assert caught.value.code == "database-unreachable"
-    assert await asyncio.gather(*(value(database) for _ in range(4))) == [0] * 4
-    await database.close()
+    assert await asyncio.gather(*(value(empty_database) for _ in range(4))) == [0] * 4
