@@ -45,6 +45,9 @@ BlocksBesideTiles = Annotated[
 ]
 Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
+Sign = Annotated[
+    Path | None, typer.Option("--sign", help="Also write the report, signed by your account, to this file.")
+]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the list to this file, for a spreadsheet.")]
 OtherRpc = Annotated[
     list[str] | None, typer.Option("--also-rpc", help="Another chain endpoint that must agree; may be repeated.")
@@ -63,6 +66,7 @@ def log(
     tiles: Tiles,
     blocks: BlocksBesideTiles = None,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
     witness: Annotated[
@@ -76,7 +80,7 @@ def log(
     from platemark.auditor.replay import audit_log
     from platemark.protocol.checkpoint import NoteKey
 
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     witnesses = tuple(NoteKey.parse(text) for text in witness or [])
     evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
     evidence.policy = replace(
@@ -84,7 +88,7 @@ def log(
         witnesses=witnesses,
         witnesses_wanted=len(witnesses) if witnesses_wanted is None else witnesses_wanted,
     )
-    return _finish(invocation, audit_log(evidence), html)
+    return _finish(invocation, audit_log(evidence), html, sign)
 
 
 @app.command("archive")
@@ -94,6 +98,7 @@ def archive(
     tiles: Tiles,
     blocks: Blocks,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
 ) -> int:
@@ -101,9 +106,9 @@ def archive(
     from platemark.auditor.archive import BLOCKS, LOG
     from platemark.auditor.archive import archive as make_archive
 
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     report = make_archive(evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway), folder)
-    code = _finish(invocation, report, html)
+    code = _finish(invocation, report, html, sign)
     invocation.ui.tell(f"audit it again: platemark audit log --tiles {folder / LOG} --blocks {folder / BLOCKS}")
     return code
 
@@ -115,6 +120,7 @@ def part(
     tiles: Tiles,
     blocks: BlocksBesideTiles = None,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
 ) -> int:
@@ -122,9 +128,9 @@ def part(
     from platemark.auditor.part import audit_part
 
     number = values.serial(serial)
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
-    return _finish(invocation, audit_part(evidence, number), html)
+    return _finish(invocation, audit_part(evidence, number), html, sign)
 
 
 @app.command("parts")
@@ -204,6 +210,7 @@ def passport(
         str | None, typer.Option("--blocks", help="Where profiles are read that the gateway declared later.")
     ] = None,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
     *,
@@ -214,17 +221,17 @@ def passport(
     from platemark.protocol.passport import PassportPartError
     from platemark.verify.passport import refused_passport
 
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     is_online = not offline and invocation.settings.rpc is not None
     if tiles is not None and not is_online:
         raise UsageError("the log is nothing without the chain", hint="give --rpc URL, or leave --tiles out")
     try:
         found = _passport(file)
     except PassportPartError as error:
-        return _finish(invocation, refused_passport(error), html)
+        return _finish(invocation, refused_passport(error), html, sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
     report = audit_passport(found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None)
-    return _finish(invocation, report, html)
+    return _finish(invocation, report, html, sign)
 
 
 @app.command("file")
@@ -235,14 +242,15 @@ def file(
     ledger: Ledger = None,
     tiles: Annotated[str | None, typer.Option("--tiles", help="Where the ledger's address is taken from.")] = None,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
 ) -> int:
     """Find out whose design a file is, and who else says so."""
     from platemark.auditor.design import audit_file
 
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
-    return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html)
+    return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html, sign)
 
 
 @app.command("design")
@@ -256,6 +264,7 @@ def design(
         typer.Option("--tiles", help="The print log: what was printed in which month; names the ledger too."),
     ] = None,
     html: Html = None,
+    sign: Sign = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Also write months and holders to this file, for a spreadsheet.")
     ] = None,
@@ -274,11 +283,11 @@ def design(
         return DesignId(found)
 
     values.id_text_of(design_id, "design")
-    invocation = _begun(context, html, csv)
+    invocation = _begun(context, html, csv, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     report = audit_design(evidence, *_ledger(evidence, ledger, tiles), choose, with_log=tiles is not None)
     _write_csv(csv, MONTH_COLUMNS, month_rows(report))
-    return _finish(invocation, report, html)
+    return _finish(invocation, report, html, sign)
 
 
 @app.command("deployment")
@@ -297,6 +306,7 @@ def deployment(
         Path | None, typer.Option("--source", help="Checkout of Platemark to compile, with contracts/node_modules.")
     ] = None,
     html: Html = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
 ) -> int:
     """Verify the contracts on chain: code, immutable values, addresses, wiring, record; with --source also the build.
@@ -306,14 +316,37 @@ def deployment(
     from platemark.auditor.deployment import audit_deployment
     from platemark.sdk.chain import ChainClient
 
-    invocation = _begun(context, html)
+    invocation = _begun(context, html, sign=sign)
     chains = [invocation.required_chain, *(ChainClient(url) for url in also_rpc or [])]
     for chain in chains[1:]:
         invocation.opened.callback(chain.close)
     claim = _claim(chains[0], record, (registry, print_license, ledger), deployer)
     if source is not None and not invocation.options.as_json:
         invocation.ui.tell(f"compiling {source}")
-    return _finish(invocation, audit_deployment(chains, claim, source=source), html, of_prints=False)
+    return _finish(invocation, audit_deployment(chains, claim, source=source), html, sign, of_prints=False)
+
+
+@app.command("report")
+def report(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A signed report: what --sign wrote.")],
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="Only reports of this auditor's account pass; may be repeated.")
+    ] = None,
+) -> int:
+    """Show what an auditor signed, once the signature was found to be theirs; whether it is true is not checked."""
+    from platemark.auditor.signed import MAX_BYTES, SignedReport
+    from platemark.protocol.units import address_text
+    from platemark.sdk.files import read_limited
+
+    invocation = _begun(context)
+    signed = SignedReport.parse(read_limited(file, max_bytes=MAX_BYTES))
+    if by:
+        signed.check_auditor([values.address(text) for text in by])
+    auditor, made_at = address_text(signed.auditor), values.moment_text(signed.made_at)
+    invocation.ui.tell(f"signed by {auditor}, who says that it was made at {made_at}")
+    _show(invocation, signed.report, of_prints=False, auditor=auditor, madeAt=signed.made_at)
+    return ExitCode.OK if signed.report.holds else ExitCode.VERIFICATION
 
 
 @app.command("settle")
@@ -391,14 +424,20 @@ def _claim(
     return Claim(chain.chain_id(), Contracts(*named) if named else contracts_of(creator), creator)
 
 
-def _begun(context: typer.Context, *outs: Path | None) -> Invocation:
-    """Return what the command runs with, once its files could be written; those of an earlier report are replaced."""
+def _begun(context: typer.Context, *outs: Path | None, sign: Path | None = None) -> Invocation:
+    """Return what the command runs with, once its files could be written and the account that signs is unlocked.
+
+    The files of an earlier report are replaced.
+    """
     from platemark.sdk.files import check_output
 
-    for out in outs:
+    for out in (*outs, sign):
         if out is not None:
             check_output(out, replace=True)
-    return cast("Invocation", context.obj)
+    invocation = cast("Invocation", context.obj)
+    if sign is not None:
+        _ = invocation.account
+    return invocation
 
 
 def _write_csv(path: Path | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -485,15 +524,27 @@ def _ledger(evidence: "Evidence", ledger: str | None, tiles: str | None) -> "tup
     return origin.chain_id, origin.ledger
 
 
-def _finish(invocation: Invocation, report: "Report", html: Path | None, *, of_prints: bool = True) -> int:
-    """Show the report, write the page, and return 0 when everything holds, else 3."""
-    from platemark.auditor.render import NOT_CLAIMED, headline, page, rows
+def _finish(
+    invocation: Invocation, report: "Report", html: Path | None, sign: Path | None, *, of_prints: bool = True
+) -> int:
+    """Write the page and the signed report, show the report, and return 0 when everything holds, else 3."""
+    from platemark.auditor.render import page
+    from platemark.auditor.signed import sign_report
     from platemark.sdk.files import write_whole
 
+    if sign is not None:
+        write_whole(sign, sign_report(report, invocation.account, invocation.clock.now()) + b"\n", mode=0o644)
     if html is not None:
         write_whole(html, page(report).encode(), mode=0o644)
+    _show(invocation, report, of_prints=of_prints)
+    return ExitCode.OK if report.holds else ExitCode.VERIFICATION
+
+
+def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, **more: "JsonValue") -> None:
+    from platemark.auditor.render import NOT_CLAIMED, headline, rows
+
     if invocation.options.as_json:
-        invocation.ui.result(report.to_json())
+        invocation.ui.result({**report.to_json(), **more})
     else:
         table = rows(report)
         widths = [max((len(row[column]) for row in table), default=0) for column in (0, 1)]
@@ -508,4 +559,3 @@ def _finish(invocation: Invocation, report: "Report", html: Path | None, *, of_p
         invocation.ui.result({}, lines)
         if of_prints:
             invocation.ui.tell(NOT_CLAIMED)
-    return ExitCode.OK if report.holds else ExitCode.VERIFICATION

@@ -7,8 +7,6 @@ has no value. The predicate type is a name, not a place: nothing is fetched from
 Source: in-toto Statement v1, DSSE v1; docs/formats.md, receipt.
 """
 
-import base64
-import binascii
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +18,14 @@ from platemark.protocol.accounts import AccountKey, recover
 from platemark.protocol.canonical import JsonValue, integer_of, object_of
 from platemark.protocol.decimals import decimal_text, parse_decimal
 from platemark.protocol.digests import receipt_digest, serial_digest, sha256
+from platemark.protocol.dsse import (
+    PAYLOAD_TYPE,
+    STATEMENT_TYPE,
+    base64_text,
+    parse_base64,
+    parse_signature,
+    pre_authentication,
+)
 from platemark.protocol.jws import Signer, key_id, verify_bytes
 from platemark.protocol.outcome import Result, parse_result, result_text
 from platemark.protocol.plain_text import items_of, line_of
@@ -40,14 +46,10 @@ from platemark.protocol.units import (
 )
 from platemark.protocol.voucher import LAST_SEQUENCE
 
-STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://platemark.example/print-receipt/v1"
-PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 MAX_BYTES: Final = 262_144
 MAX_ATTEMPTS: Final = 64
 MAX_OBJECTS: Final = 4096
-
-_LONGEST_BASE64: Final = MAX_BYTES * 4 // 3 + 4
 
 
 class Source(StrEnum):
@@ -402,10 +404,10 @@ class Envelope:
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the envelope as DSSE's JSON: standard base64, as the specification writes it."""
-        signatures: list[JsonValue] = [{"keyid": address_text(self.agent), "sig": _base64(self.agent_signature)}]
+        signatures: list[JsonValue] = [{"keyid": address_text(self.agent), "sig": base64_text(self.agent_signature)}]
         if self.gateway_key_id is not None and self.gateway_signature is not None:
-            signatures.append({"keyid": self.gateway_key_id, "sig": _base64(self.gateway_signature)})
-        return {"payload": _base64(self.statement), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
+            signatures.append({"keyid": self.gateway_key_id, "sig": base64_text(self.gateway_signature)})
+        return {"payload": base64_text(self.statement), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
 
     @classmethod
     def from_json(cls, value: JsonValue) -> Self:
@@ -417,11 +419,11 @@ class Envelope:
         if found["payloadType"] != PAYLOAD_TYPE:
             raise MalformedError("the envelope holds something else than a statement", code="envelope")
         signatures = items_of(found["signatures"], min_items=1, max_items=2, what="signatures")
-        pairs = [_signature(item, exact_bytes) for item, exact_bytes in zip(signatures, (65, 64), strict=False)]
+        pairs = [parse_signature(item, exact_bytes) for item, exact_bytes in zip(signatures, (65, 64), strict=False)]
         agent, agent_signature = pairs[0]
         gateway_key_id, gateway_signature = pairs[1] if len(pairs) == 2 else (None, None)
         return cls(
-            statement=_from_base64(found["payload"], max_bytes=MAX_BYTES),
+            statement=parse_base64(found["payload"], max_bytes=MAX_BYTES),
             agent=parse_address(agent),
             agent_signature=agent_signature,
             gateway_key_id=gateway_key_id,
@@ -433,12 +435,6 @@ def sign_receipt(receipt: Receipt, agent: AccountKey) -> Envelope:
     """Return the receipt in an envelope with the agent's signature."""
     statement = receipt.statement()
     return Envelope(statement, agent.address, agent.sign(_agent_digest(statement)))
-
-
-def pre_authentication(statement: bytes) -> bytes:
-    """Return DSSE's PAE of a statement: what is signed."""
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(statement), statement)
 
 
 def _agent_digest(statement: bytes) -> Digest32:
@@ -453,27 +449,3 @@ def _subject(token_id: TokenId, sequence: int) -> list[JsonValue]:
 
 def _result(value: JsonValue) -> Result:
     return parse_result(line_of(value))
-
-
-def _signature(value: JsonValue, exact_bytes: int) -> tuple[str, bytes]:
-    found = object_of(value, fields=frozenset({"keyid", "sig"}))
-    signature = _from_base64(found["sig"], max_bytes=exact_bytes)
-    if len(signature) != exact_bytes:
-        raise MalformedError("a signature in the envelope has a wrong length", code="envelope")
-    return line_of(found["keyid"], max_length=64), signature
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _from_base64(value: JsonValue, *, max_bytes: int) -> bytes:
-    if not isinstance(value, str) or len(value) > _LONGEST_BASE64:
-        raise MalformedError("base64 was expected", code="envelope")
-    try:
-        data = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedError("base64 was expected", code="envelope") from error
-    if _base64(data) != value or len(data) > max_bytes:
-        raise MalformedError("base64 in its only form was expected", code="envelope")
-    return data

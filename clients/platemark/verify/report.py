@@ -3,14 +3,19 @@
 Reports never stop at the first discrepancy: `Report.step` runs a check, records what held or what did not, and goes on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
+from typing import Final, Self
 
 from platemark.errors import MalformedError, VerificationError
-from platemark.protocol.canonical import JsonValue
+from platemark.protocol.canonical import JsonValue, integer_of, list_of, object_of, text_of
 from platemark.verify.steps import Step
+
+_FINDING: Final = frozenset({"step", "name", "verdict", "detail", "source"})
+_LONGEST: Final = 1 << 16
+_MOST: Final = 1 << 20
 
 
 class Verdict(StrEnum):
@@ -44,6 +49,24 @@ class Finding:
         }
         optional = {"code": self.code, "expected": self.expected, "found": self.found}
         return values | {name: value for name, value in optional.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return the finding that `to_json` wrote; errors: MalformedError."""
+        found = object_of(value, fields=_FINDING, optional=frozenset({"code", "expected", "found"}))
+        step = Step(integer_of(found["step"], low=min(Step), high=max(Step)))
+        if found["name"] != step.name.lower() or found["verdict"] not in tuple(Verdict):
+            raise MalformedError("a finding with a known step and verdict was expected", code="report")
+        texts = {
+            name: text_of(found[name], max_length=_LONGEST) for name in ("code", "expected", "found") if name in found
+        }
+        return cls(
+            step,
+            Verdict(text_of(found["verdict"])),
+            text_of(found["detail"], max_length=_LONGEST),
+            text_of(found["source"], max_length=_LONGEST),
+            **texts,
+        )
 
 
 @dataclass(slots=True)
@@ -115,6 +138,25 @@ class Report:
             "trusted": list(self.trusted),
             "facts": dict(self.facts),
         }
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return the report that `to_json` wrote.
+
+        Errors: MalformedError; `report` when it says of itself what its findings do not say.
+        """
+        found = object_of(value, fields=frozenset({"subject", "holds", "findings", "trusted", "facts"}))
+        if not isinstance(found["facts"], Mapping):
+            raise MalformedError("an object was expected", code="canonical-form")
+        report = cls(
+            text_of(found["subject"]),
+            [Finding.from_json(each) for each in list_of(found["findings"], max_items=_MOST)],
+            [text_of(each, max_length=_LONGEST) for each in list_of(found["trusted"], max_items=_MOST)],
+            dict(found["facts"]),
+        )
+        if found["holds"] is not report.holds:
+            raise MalformedError("the report holds exactly when its findings do", code="report")
+        return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,3 +167,41 @@ def test_page_is_written_whole(passport: Path, tmp_path: Path) -> None:
 def test_wrong_usage_ends_with_2(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(argv) in {0, 2} if argv == ("audit",) else run(argv) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def with_a_key(tmp_path: Path) -> list[str]:
+    """Return options that name a home with a new account key."""
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse battery staple\n")
+    options = [f"--home={tmp_path / 'home'}", f"--passphrase-file={secret}"]
+    assert command(*options, "keys", "new").exit_code == 0
+    return options
+
+
+def test_a_report_is_signed_and_read_again(tmp_path: Path, passport: Path) -> None:
+    options, signed = with_a_key(tmp_path), tmp_path / "report.dsse.json"
+    ended = command(*options, "--json", "audit", "passport", str(passport), "--offline", "--sign", str(signed))
+    assert ended.exit_code == 0
+    auditor = command(*options, "--json", "keys", "show").value["address"]
+    shown = command("--json", "audit", "report", str(signed), "--by", auditor)
+    assert shown.exit_code == 0
+    assert shown.value == {**ended.value, "auditor": auditor, "madeAt": shown.value["madeAt"]}
+    assert command("audit", "report", str(signed), "--by", address_text(GATEWAY.address)).exit_code == 3
+
+
+def test_a_signed_report_of_discrepancies_ends_with_3(tmp_path: Path) -> None:
+    forged = AccountKey(b"\x01" * 32).sign(sha256(b"something"))
+    path, signed = written(tmp_path, replace(anchored(), permission_signature=forged)), tmp_path / "report"
+    argv = ("audit", "passport", str(path), "--offline", "--sign", str(signed))
+    assert command(*with_a_key(tmp_path), *argv).exit_code == 3
+    shown = command("audit", "report", str(signed))
+    assert shown.exit_code == 3
+    assert "7 permission" in shown.stdout
+    assert "FAIL" in shown.stdout
+
+
+def test_a_report_is_not_begun_when_nobody_can_sign_it(tmp_path: Path, passport: Path) -> None:
+    signed = tmp_path / "report"
+    argv = ("audit", "passport", str(passport), "--offline", "--sign", str(signed))
+    assert command(f"--home={tmp_path / 'empty'}", *argv).exit_code != 0
+    assert not signed.exists()

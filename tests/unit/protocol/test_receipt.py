@@ -10,6 +10,7 @@ import sample_documents as sample
 from golden import golden
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol.digests import serial_digest
+from platemark.protocol.dsse import pre_authentication
 from platemark.protocol.jws import SigningKey
 from platemark.protocol.receipt import (
     MAX_BYTES,
@@ -20,10 +21,9 @@ from platemark.protocol.receipt import (
     Quantity,
     Receipt,
     Source,
-    pre_authentication,
     sign_receipt,
 )
-from platemark.protocol.units import TokenId
+from platemark.protocol.units import TokenId, address_text
 
 
 def test_the_subject_is_the_part() -> None:
@@ -123,6 +123,11 @@ def test_an_envelope_is_read_within_its_limits() -> None:
     for payload in (base64.b64encode(bytes(MAX_BYTES + 1)).decode(), "A" * (2 * MAX_BYTES), "AA\n=="):
         with pytest.raises(MalformedError) as caught:
             Envelope.from_json(value | {"payload": payload})
+        assert caught.value.code == "envelope"
+    for signature in (bytes(64), bytes(66)):
+        short = {"keyid": address_text(sample.AGENT.address), "sig": base64.b64encode(signature).decode()}
+        with pytest.raises(MalformedError) as caught:
+            Envelope.from_json(value | {"signatures": [short]})
         assert caught.value.code == "envelope"
     with pytest.raises(MalformedError) as caught:
         Receipt.parse(b" " * (MAX_BYTES + 1))

@@ -1,5 +1,8 @@
 """Reports list everything, and hold only when something was checked and nothing failed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from platemark.errors import MalformedError, UsageError, VerificationError
@@ -63,6 +66,43 @@ def test_report_as_json_leaves_out_what_is_absent() -> None:
     assert (
         value["findings"] == [{"step": 1, "name": "file", "verdict": "holds", "detail": "first", "source": "file"}] * 2
     )
+
+
+def a_report() -> Report:
+    report = Report("part", trusted=["nobody"], facts={"prints": 3})
+    report.hold(Step.FILE, "first", "file")
+    report.reject(Step.TERMS, MalformedError("no terms", code="terms"), "block")
+    wrong = VerificationError("second", step="13 counts", code="counts", expected="1", found="2")
+    report.reject(Step.COUNTS, wrong, "tiles")
+    report.skip(Step.RECEIPT, "none was given", "-")
+    return report
+
+
+def test_report_is_what_its_json_says() -> None:
+    assert Report.from_json(a_report().to_json()) == a_report()
+    assert Report.from_json(Report("part").to_json()) == Report("part")
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        (lambda each: each.update(holds=True), "report"),
+        (lambda each: each.update(holds=0), "report"),
+        (lambda each: each["findings"][0].update(step=99), "integer-range"),
+        (lambda each: each["findings"][0].update(name="counts"), "report"),
+        (lambda each: each["findings"][0].update(verdict="perhaps"), "report"),
+        (lambda each: each["findings"][0].update(verdict=["holds"]), "report"),
+        (lambda each: each["findings"][0].pop("source"), "canonical-form"),
+        (lambda each: each["findings"][1].update(code=5), "canonical-form"),
+        (lambda each: each.update(facts=[]), "canonical-form"),
+    ],
+)
+def test_report_that_contradicts_itself_is_refused(change: Callable[[Any], object], code: str) -> None:
+    value = a_report().to_json()
+    change(value)
+    with pytest.raises(MalformedError) as refused:
+        Report.from_json(value)
+    assert refused.value.code == code
 
 
 def test_policy_without_names_accepts_all_and_with_names_only_those() -> None:
