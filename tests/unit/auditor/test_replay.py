@@ -8,8 +8,7 @@ import pytest
 from platemark.auditor import replay
 from platemark.auditor.replay import audit_log
 from platemark.errors import Kind, UpstreamError
-from platemark.protocol.accounts import AccountKey
-from platemark.protocol.checkpoint import Checkpoint, KeyType, Note, NoteSigner, sign_checkpoint
+from platemark.protocol.checkpoint import KeyType, Note, NoteSigner
 from platemark.protocol.cid import raw_block
 from platemark.protocol.codes import CODES
 from platemark.protocol.jws import SigningKey
@@ -34,7 +33,6 @@ from sample_documents import (
     DESIGNER,
     GATEWAY,
     HOLDER,
-    LEDGER_DOMAIN,
     LICENSE_ID,
     LOG_KEY,
     OUTCOME_ENTRY,
@@ -59,6 +57,7 @@ from sample_evidence import (
     with_license,
     with_reservation,
 )
+from simulators.lying_gateway import forged, signed_by
 
 HOLDING = {0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13}
 
@@ -208,12 +207,6 @@ def test_gateway_that_the_policy_does_not_accept_ends_the_audit_in_step_10() -> 
 # --- lies of the log ------------------------------------------------------------------------------------------------
 
 
-def forged(sequence: int) -> bytes:
-    entry = redeemed(sequence)
-    signature = AccountKey(b"\x01" * 32).sign(entry.redemption().digest(LEDGER_DOMAIN))
-    return replace(entry, signature=signature).to_bytes()
-
-
 LOGS: Mapping[str, tuple[SampleLog, list[tuple[int, str]]]] = {
     "an invented request": (logged(redeemed(1), forged(2)), [(8, "signature-invalid")]),
     "a gap": (logged(redeemed(1), redeemed(3)), [(8, "sequence-expected")]),
@@ -262,11 +255,6 @@ def test_progress_is_told_every_thousand_entries() -> None:
 def shortened(found: SampleEvidence) -> None:
     short = logged(REDEEMED)
     found.files.files = short.files | {"checkpoint": short.checkpoint}
-
-
-def signed_by(seed: bytes, root: Digest32) -> bytes:
-    signer = NoteSigner.from_seed(PROFILE.log_origin, seed)
-    return sign_checkpoint(Checkpoint(PROFILE.log_origin, 2, root), signer)
 
 
 def newest(found: SampleEvidence, prefix: str) -> str:
