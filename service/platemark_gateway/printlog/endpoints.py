@@ -65,6 +65,7 @@ async def part(serial: SerialPath, container: Services, request: Request, respon
     if part_page.is_wanted(request):
         return part_page.answer(request, "part.html")
     response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "no-cache"
     async with container.database.read() as session:
         found = await passports.look_up(session, container, parse_serial(serial))
     if found.known is None or found.token is None:
