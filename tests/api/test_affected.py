@@ -86,14 +86,24 @@ async def test_a_print_without_an_outcome_is_owed_a_replacement_when_none_can_co
     assert (await owed(agent))[1] == (1, None, "replacement", 1)
 
 
-@pytest.mark.parametrize("ended", ["closed_block", "reclaimed_block"])
-async def test_what_went_back_to_the_holder_is_not_owed_again(
-    agent: Agent, gateway: SimulatedGateway, ended: str
+async def test_reserved_prints_of_a_recalled_revision_return_by_a_close(
+    agent: Agent, gateway: SimulatedGateway
 ) -> None:
+    await agent.redeem(1)
+    await agent.finish(1)
+    await agent.designer.recall()
+    assert (await owed(agent))[0] == (0, None, "return", 9)
+    assert (await agent.close((await agent.offer_close(gateway.clock.now() + 600)).json())).status_code == 202
+    await gateway.chain.mine()
+    assert await owed(agent) == [(0, None, "nothing", 0), (1, "completed", "replacement", 1)]
+    assert await gateway.chain.balance(agent.designer.license_id, agent.holder.address) == 10 + 9
+
+
+async def test_what_was_reclaimed_is_not_owed_again(agent: Agent, gateway: SimulatedGateway) -> None:
     async with gateway.container.database.begin() as session:
         row = await session.get(Token, agent.token_id)
         assert row is not None
-        setattr(row, ended, row.seen_block)
+        row.reclaimed_block = row.seen_block
     assert await owed(agent) == [(0, None, "nothing", 0)]
 
 
