@@ -101,7 +101,7 @@ def balanced(facts: ChainFacts) -> ChainFacts:
         escrowed = sum(each.permission.prints - each.burned for each in own if each.returned is None)
         exist = found.minted + found.sold - found.returned
         held = exist - escrowed - sum(each.burned for each in own)
-        licenses[license_id] = replace(found, escrowed=escrowed, held=held)
+        licenses[license_id] = replace(found, escrowed=escrowed, balances={RESERVATION_FACT.permission.holder: held})
     return replace(facts, licenses=licenses)
 
 

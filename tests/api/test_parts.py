@@ -1,10 +1,12 @@
 import pytest
+from sqlalchemy import select
 
 from platemark.protocol import merkle
 from platemark.protocol.log_entry import Result
 from platemark.protocol.passport import Form, Passport
 from platemark.protocol.serial import grouped, serial_of
 from platemark.protocol.units import id_text
+from platemark_gateway.models.design import Revision
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
 from simulators.growth import anchor, sequence
@@ -63,6 +65,27 @@ async def test_a_failed_part_is_voided_and_a_recalled_one_recalled(agent: Agent)
     await agent.designer.recall()
     assert await status(agent, 1) == "voided"
     assert await status(agent, 2) == "recalled"
+
+
+async def test_a_recall_shows_in_the_next_answer_whoever_saw_it_first(agent: Agent, gateway: SimulatedGateway) -> None:
+    """As soon as it is signed here, or any block has it; nothing in between may keep what was said before."""
+    await agent.redeem(1)
+    await agent.finish(1)
+    await anchored(gateway)
+    assert await status(agent) == "valid"
+    await agent.designer.recall()
+    assert await status(agent) == "recalled"
+    async with gateway.container.database.begin() as session:
+        revision = (await session.scalars(select(Revision))).one()
+        revision.recall_signed_at = None
+    assert await status(agent) == "valid", "no block has the recall yet"
+    await gateway.chain.mine(final=False)
+    assert await status(agent) == "recalled"
+    path = f"/v1/parts/{serial_of(agent.token_id, 1)}"
+    for told in (path, f"{path}/passport", "/v1/parts/part.js"):
+        assert (await gateway.client.get(told)).headers["cache-control"] == "no-cache"
+    page = await gateway.client.get(path, headers={"Accept": "text/html"})
+    assert page.headers["cache-control"] == "no-cache"
 
 
 async def test_a_serial_is_read_as_people_write_it(agent: Agent) -> None:

@@ -42,6 +42,8 @@ PUBLIC = {
 """What anybody may read: it follows from the chain, the log and IPFS."""
 OWN = {"GET /v1/api-keys", "GET /v1/quotas"}
 """What shows the caller's own and takes no name of anything."""
+OWNERS = {"GET /v1/designs/{design_id}/revisions/{number}/affected"}
+"""What shows the owner what it names, and to others says as of what is not there (test_affected.py)."""
 
 
 async def described(gateway: SimulatedGateway) -> set[str]:
@@ -58,7 +60,7 @@ def refusal(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
 
 async def test_every_address_that_is_read_is_public_or_the_callers_own(gateway: SimulatedGateway) -> None:
     reading = {each for each in await described(gateway) if each.startswith(("GET", "HEAD"))}
-    assert reading == PUBLIC | OWN
+    assert reading == PUBLIC | OWN | OWNERS
 
 
 async def test_public_addresses_answer_everybody_alike(agent: Agent, gateway: SimulatedGateway) -> None:
@@ -155,7 +157,7 @@ async def test_every_address_that_changes_something_asks_for_a_signature_or_a_se
         "key_id": "00000000-0000-7000-8000-000000000000",
     }
     nowhere = there | {"design_id": "0x" + "ee" * 32, "number": "7"}
-    for operation in sorted(SESSION):
+    for operation in sorted(SESSION | OWNERS):
         method, path = operation.split()
         answers = [refusal(await gateway.client.request(method, path.format_map(names))) for names in (there, nowhere)]
         assert answers[0] == answers[1], operation

@@ -15,8 +15,6 @@ from platemark.protocol.units import ZERO_ADDRESS, Address, Digest32, Wei, addre
 from platemark.sdk.chain import BlockFacts, BlockTag, ChainClient, ChainEvent, ContractName, Sent
 from platemark.verify.facts import BlockFact, ChainFacts, GatewayFact, LicenseFact, ReservationFact, RevisionFact
 
-SOMEBODY = Address(b"\x99" * 20)
-"""Holds every print that is not in escrow."""
 _TRANSACTION = Digest32(bytes(32))
 
 
@@ -188,7 +186,7 @@ def _license_events(found: LicenseFact) -> Iterator[ChainEvent]:
     }
     for name, values in counts.items():
         yield _event("PrintLicense", name, found.block, {**which, **values})
-    holder = {"from": address_text(ZERO_ADDRESS), "to": address_text(SOMEBODY)}
+    holder = {"from": address_text(ZERO_ADDRESS), "to": address_text(next(iter(found.balances)))}
     made = {"id": found.license_id, "value": found.minted + found.sold, **holder}
     yield _event("PrintLicense", "TransferSingle", found.block, made)
     yield _event("PrintLicense", "TransferSingle", found.block, {**made, "from": holder["to"], "value": 7})
@@ -277,7 +275,8 @@ def _storage(facts: ChainFacts) -> Iterator[tuple[tuple[Any, ...], Any]]:
             SimpleNamespace(minted=found.minted_in_storage, gateway=address_text(found.gateway)),
         )
         yield ("balanceOf", address_text(contracts.ledger), found.license_id), found.escrowed
-        yield ("balanceOf", address_text(SOMEBODY), found.license_id), found.held
+        for account, prints in found.balances.items():
+            yield ("balanceOf", address_text(account), found.license_id), prints
     for reservation in facts.reservations.values():
         permission = reservation.permission
         key = ("reservationOf", address_text(permission.gateway), permission.license_id, reservation.token_id)

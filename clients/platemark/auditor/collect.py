@@ -255,10 +255,10 @@ class _Reader:
             stored.minted,
             block,
             returned=told.sums["PrintsReturned"],
-            held=sum(
-                self._balance(holder, license_id)
+            balances={
+                holder: self._balance(holder, license_id)
                 for holder in sorted(told.holders - {ZERO_ADDRESS, self.contracts.ledger})
-            ),
+            },
             escrowed=self._balance(self.contracts.ledger, license_id),
             moves=tuple(told.moves),
             paid=told.sums["paid"],

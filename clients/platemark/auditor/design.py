@@ -13,7 +13,7 @@ from platemark.errors import MalformedError, VerificationError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.merkle import files_root
-from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, address_text, digest_text, id_text
+from platemark.protocol.units import Address, DesignId, Digest32, address_text, digest_text, id_text
 from platemark.sdk.files import disk_errors
 from platemark.verify.facts import ChainFacts, DesignFact, RevisionFact
 from platemark.verify.registration import (
@@ -278,9 +278,18 @@ def _licenses(facts: ChainFacts, design_id: DesignId) -> list[JsonValue]:
 
 
 def _holders(facts: ChainFacts, design_id: DesignId) -> list[JsonValue]:
-    own: set[LicenseId] = {found.license_id for found in facts.licenses.values() if found.terms.design_id == design_id}
-    counts: dict[Address, int] = defaultdict(int)
+    """Return how many prints each account had counted, and holds of each licence without a reservation."""
+    own = {license_id: found for license_id, found in facts.licenses.items() if found.terms.design_id == design_id}
+    settled: dict[Address, int] = defaultdict(int)
     for reservation in facts.reservations.values():
         if reservation.permission.license_id in own:
-            counts[reservation.permission.holder] += reservation.burned
-    return [{"holder": address_text(holder), "settled": count} for holder, count in sorted(counts.items())]
+            settled[reservation.permission.holder] += reservation.burned
+    unreserved: dict[Address, dict[str, JsonValue]] = defaultdict(dict)
+    for license_id, found in own.items():
+        for holder, prints in found.balances.items():
+            if prints:
+                unreserved[holder][id_text(license_id)] = prints
+    return [
+        {"holder": address_text(holder), "settled": settled[holder], "unreserved": unreserved[holder]}
+        for holder in sorted(settled.keys() | unreserved.keys())
+    ]

@@ -1,11 +1,12 @@
 """`platemark design`: checking, registering, revising and recalling designs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from platemark.cli import values
+from platemark.cli import license_money, values
 from platemark.cli.config import EVERYWHERE, Connection, Invocation, invocation
 from platemark.cli.ui import plural
 from platemark.errors import UsageError
@@ -14,9 +15,10 @@ from platemark.protocol.units import DesignId, address_text, id_text
 
 if TYPE_CHECKING:
     from platemark.designer.preparing import Description, Inspection
+    from platemark.designer.recalling import Debt
     from platemark.designer.records import DesignRecord
     from platemark.designer.registering import Registrar
-    from platemark.sdk.answers import DesignState, RevisionState
+    from platemark.sdk.answers import Affected, DesignState, LicenseState, RevisionState
 
 app = typer.Typer(
     help="Check, register, revise and recall designs.",
@@ -169,15 +171,70 @@ def recall(
     revision: Annotated[int, typer.Option(min=1, help="Which one.")],
     reason: Annotated[str, typer.Option(help="Why, for everybody to read.")],
 ) -> None:
-    """Withdraw a revision for good: no new reservations, no new releases."""
+    """Withdraw a revision for good: no new reservations, no new releases; says who is owed what."""
+    from platemark.designer.recalling import bound_licenses, debts
+
     run = invocation(context)
     number = values.design_id(run, design)
     with run.connect(run.account) as connection:
         _registrar(run, connection).recall(number, revision, reason)
+        owed = debts(connection.client.affected(number, revision))
+        bound = bound_licenses(connection.client.licenses(number), revision)
     run.ui.result(
-        {"designId": id_text(number), "revision": revision, "state": "recalled"},
-        [f"revision {revision} is recalled; passports of its parts say so from now on"],
+        {"designId": id_text(number), "revision": revision, "state": "recalled", **_owing(owed, bound)},
+        [f"revision {revision} is recalled; passports of its parts say so from now on", *_owing_lines(owed, bound)],
     )
+    run.ui.tell(f"each print and reservation: platemark design affected {id_text(number)[:14]} --revision {revision}")
+
+
+@app.command()
+def affected(
+    context: typer.Context,
+    design: Design,
+    revision: Annotated[int, typer.Option(min=1, help="Which one; recalled, or not yet.")],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Also write the list to this file, for a spreadsheet.")
+    ] = None,
+) -> None:
+    """List the reservations and prints of a revision and who is owed what by its recall; for the design's owner."""
+    from platemark.designer.recalling import bound_licenses, debts
+    from platemark.sdk.files import check_output
+
+    run = invocation(context)
+    number = values.design_id(run, design)
+    if csv is not None:
+        check_output(csv, replace=True)
+    with run.connect(run.account) as connection:
+        items = list(connection.client.affected(number, revision))
+        bound = bound_licenses(connection.client.licenses(number), revision)
+    owed = debts(items)
+    if csv is not None:
+        from platemark.auditor.render import csv_text
+        from platemark.sdk.files import write_whole
+
+        write_whole(csv, csv_text(_AFFECTED_COLUMNS, map(_affected_row, items)).encode(), mode=0o644)
+    if run.ui.as_json:
+        listed: list[JsonValue] = [_affected_json(item) for item in items]
+        run.ui.result({"designId": id_text(number), "revision": revision, "affected": listed, **_owing(owed, bound)})
+        return
+    run.ui.table(
+        "reservations or prints",
+        [],
+        ["serial", "holder", "token", "since", "outcome", "owed"],
+        [
+            [
+                item.serial or "(reservation)",
+                address_text(item.holder),
+                id_text(item.token_id)[:14],
+                values.moment_text(item.at),
+                item.outcome or ("not known" if item.serial else ""),
+                f"{item.owed}, {plural(item.prints, 'print')}" if item.prints else item.owed,
+            ]
+            for item in items
+        ],
+    )
+    for line in _owing_lines(owed, bound):
+        run.ui.tell(line)
 
 
 @app.command("lower-edition")
@@ -257,6 +314,67 @@ def _rights(state: "DesignState") -> list[str]:
         lines.append(f"derived     {values.percent_text(state.derivative_share)} of what derived designs earn")
     if state.parent_id:
         lines.append(f"parent      declares to be derived from {id_text(state.parent_id)}")
+    return lines
+
+
+_AFFECTED_COLUMNS = (
+    "serial", "holder", "agent", "licenseId", "tokenId", "sequence", "at", "outcome", "owed", "prints", "reclaimableAt",
+)  # fmt: skip
+
+
+def _affected_json(item: "Affected") -> dict[str, JsonValue]:
+    return {
+        "serial": item.serial,
+        "holder": address_text(item.holder),
+        "agent": address_text(item.agent),
+        "licenseId": id_text(item.license_id),
+        "tokenId": id_text(item.token_id),
+        "sequence": item.sequence,
+        "at": item.at,
+        "outcome": item.outcome,
+        "owed": item.owed,
+        "prints": item.prints,
+        "reclaimableAt": item.reclaimable_at,
+    }
+
+
+def _affected_row(item: "Affected") -> list[str]:
+    value = _affected_json(item)
+    return ["" if value[name] is None else str(value[name]) for name in _AFFECTED_COLUMNS]
+
+
+def _owing(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> dict[str, JsonValue]:
+    """Return what is owed by holder, and the licences that nobody can reserve until they are raised."""
+    return {
+        "owed": [debt.to_json() for debt in owed],
+        "licenses": [
+            {
+                "licenseId": id_text(each.license_id),
+                "minted": each.minted,
+                "price": str(each.terms.price),
+                "currency": address_text(each.terms.currency),
+                "returnable": each.terms.payout == 1,
+            }
+            for each in bound
+        ],
+    }
+
+
+def _owing_lines(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> list[str]:
+    lines = [
+        f"{address_text(debt.holder)} is owed {plural(debt.replacements, 'replacement')}"
+        f" ({debt.pending} more may come) and gets {plural(debt.returns, 'reserved print')} back"
+        for debt in owed
+        if debt.replacements or debt.pending or debt.returns
+    ] or ["nobody is owed a part or has reserved prints left"]
+    for each in bound:
+        found = f"licence {id_text(each.license_id)[:14]} has {plural(each.minted, 'print')} of this revision"
+        if each.terms.payout:
+            lines.append(f"{found}: raise it, or holders return theirs for {license_money.price_text(each.terms)} each")
+        elif each.terms.price:
+            lines.append(f"{found}: raise it, or pay back {license_money.price_text(each.terms)} each yourself")
+        else:
+            lines.append(f"{found}: raise it")
     return lines
 
 

@@ -385,6 +385,45 @@ class ReservationState:
 
 
 @dataclass(frozen=True, slots=True)
+class Affected:
+    """A reservation of a revision (`sequence` 0, no serial) or a print of it, and what its recall owes the holder.
+
+    `owed` is return, replacement, pending or nothing, of so many `prints`; `outcome` is None while there is none.
+    """
+
+    token_id: TokenId
+    sequence: int
+    license_id: LicenseId
+    holder: Address
+    agent: Address
+    at: UnixSeconds
+    serial: str | None
+    outcome: str | None
+    owed: str
+    prints: int
+    reclaimable_at: UnixSeconds | None
+
+    @classmethod
+    def parse(cls, value: JsonValue) -> Self:
+        """Return the answer's values; UpstreamError `answer-malformed`."""
+        members = Members(value, "affected reservation or print")
+        reclaimable_at = members.maybe("reclaimableAt", integer)
+        return cls(
+            token_id=TokenId(members.read("tokenId", parse_id)),
+            sequence=members.read("sequence", integer),
+            license_id=LicenseId(members.read("licenseId", parse_id)),
+            holder=members.read("holder", parse_address),
+            agent=members.read("agent", parse_address),
+            at=UnixSeconds(members.read("at", integer)),
+            serial=members.maybe("serial", text),
+            outcome=members.maybe("outcome", text),
+            owed=members.read("owed", text),
+            prints=members.read("prints", integer),
+            reclaimable_at=None if reclaimable_at is None else UnixSeconds(reclaimable_at),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SealedToken:
     """A print token, sealed to its agent."""
 

@@ -45,6 +45,7 @@ from platemark.protocol.units import (
     id_text,
 )
 from platemark.sdk.answers import (
+    Affected,
     ApiKey,
     Blob,
     CloseOffer,
@@ -234,6 +235,10 @@ class GatewayClient:
         """Have a recall sent to the chain."""
         path = f"{_revision(recall.design_id, recall.revision)}/recall"
         self._send("POST", path, _signed("recall", recall.to_json(), signature))
+
+    def affected(self, design_id: DesignId, revision: int) -> Iterator[Affected]:
+        """Yield the reservations and prints of a revision and what its recall owes, to the design's owner."""
+        return map(Affected.parse, self._each_page(f"{_revision(design_id, revision)}/affected", {}))
 
     def lower_edition(self, limit: EditionLimit, signature: bytes) -> None:
         """Have a lower edition sent to the chain."""
@@ -507,7 +512,11 @@ class GatewayClient:
         return parse(answer.json())
 
     def _pages(self, path: str, params: Mapping[str, str]) -> list[Mapping[str, JsonValue]]:
-        found: list[Mapping[str, JsonValue]] = []
+        return list(self._each_page(path, params))
+
+    def _each_page(self, path: str, params: Mapping[str, str]) -> Iterator[Mapping[str, JsonValue]]:
+        """Yield the items of a list while its pages come; one page is in memory."""
+        found = 0
         cursor: str | None = None
         while True:
             query = dict(params) | ({"cursor": cursor} if cursor else {})
@@ -515,10 +524,11 @@ class GatewayClient:
                 lambda headers, query=query: self._transport.call("GET", path, params=query, headers=headers)  # type: ignore[misc]
             )
             page = Page.parse(answer.json())
-            found.extend(page.items)
+            yield from page.items
+            found += len(page.items)
             if page.cursor is None:
-                return found
-            if page.cursor == cursor or len(found) > 1_000_000:
+                return
+            if page.cursor == cursor or found > 1_000_000:
                 raise UpstreamError("the gateway's list never ends", code="answer-malformed")
             cursor = page.cursor
 

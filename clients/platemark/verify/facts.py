@@ -90,9 +90,9 @@ class LicenseFact:
     """An offered licence: its terms, what gateways accepted for it, and what became of its prints and its money.
 
     `accepted` are the keys that gateways accepted, by revision; `moves` are in the order of the chain. Prints:
-    `minted`, `sold` and `returned` are sums of events; `held` is what all accounts but the ledger hold in storage,
-    `escrowed` what the ledger does. Money, in the currency's smallest unit, from events: `paid` by buyers, `credited`
-    to payees, `refunded` to holders.
+    `minted`, `sold` and `returned` are sums of events; `balances` are what accounts hold in storage, all but the
+    ledger, and `escrowed` what the ledger does. Money, in the currency's smallest unit, from events: `paid` by buyers,
+    `credited` to payees, `refunded` to holders.
     """
 
     license_id: LicenseId
@@ -103,12 +103,17 @@ class LicenseFact:
     minted_in_storage: int
     block: BlockFact
     returned: int = 0
-    held: int = 0
+    balances: Mapping[Address, int] = field(default_factory=dict)
     escrowed: int = 0
     moves: tuple[MoveFact, ...] = ()
     paid: int = 0
     credited: int = 0
     refunded: int = 0
+
+    @property
+    def held(self) -> int:
+        """Return how many prints accounts hold that nobody reserved."""
+        return sum(self.balances.values())
 
     @property
     def gateway(self) -> Address:

@@ -82,6 +82,16 @@ async def is_recalled(session: AsyncSession, design_id: DesignId, number: int) -
     return found is None or _recalled(found)
 
 
+async def require_owner(session: AsyncSession, caller: Address, design_id: DesignId, number: int) -> None:
+    """Pass when a revision's design belongs to the caller.
+
+    Errors: DesignUnknownError, to everybody else as for what is not there.
+    """
+    found = await repository.design(session, design_id)
+    if found is None or found.owner != caller or await repository.revision(session, design_id, number) is None:
+        raise DesignUnknownError
+
+
 async def final_revision(session: AsyncSession, container: Container, design_id: DesignId, number: int) -> Revision:
     """Return a revision whose publication is final and which was not recalled.
 

@@ -3,17 +3,19 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response, status
+from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from platemark.errors import MalformedError
 from platemark.protocol.passport import MEDIA_TYPE
 from platemark.protocol.serial import parse_serial
 from platemark.protocol.tiles import Tile
-from platemark_gateway.auth.callers import Operator
+from platemark.protocol.units import DesignId, parse_id
+from platemark_gateway.auth.callers import Designer, Operator
 from platemark_gateway.container import Services
-from platemark_gateway.db.session import Writing
-from platemark_gateway.printlog import errors, part_page, passports, service
-from platemark_gateway.printlog.schemas import AnchorAnswer, AnchorOrder, PartView
+from platemark_gateway.db.session import Reading, Writing
+from platemark_gateway.designs.endpoints import DesignPath, Number
+from platemark_gateway.printlog import affected, errors, part_page, passports, service
+from platemark_gateway.printlog.schemas import AffectedPage, AnchorAnswer, AnchorOrder, PartView
 
 router = APIRouter(tags=["log"])
 
@@ -50,6 +52,21 @@ async def request_anchor(caller: Operator, _body: AnchorOrder, container: Servic
     return AnchorAnswer(requested=True)
 
 
+@router.get("/v1/designs/{design_id}/revisions/{number}/affected", tags=["designs"])
+async def affected_by_recall(
+    design_id: DesignPath,
+    number: Number,
+    caller: Designer,
+    container: Services,
+    session: Reading,
+    response: Response,
+    cursor: Annotated[str | None, Query(pattern=affected.CURSOR)] = None,
+) -> AffectedPage:
+    """Return the reservations and prints of a revision and who is owed what, to the design's owner; in pages."""
+    response.headers["Cache-Control"] = "no-store"
+    return await affected.page(session, container, caller, DesignId(parse_id(design_id)), number, cursor=cursor)
+
+
 @router.get("/v1/parts/part.js", include_in_schema=False)
 @router.get("/v1/parts/part.css", include_in_schema=False)
 async def part_page_file(request: Request) -> Response:
@@ -65,6 +82,7 @@ async def part(serial: SerialPath, container: Services, request: Request, respon
     if part_page.is_wanted(request):
         return part_page.answer(request, "part.html")
     response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "no-cache"
     async with container.database.read() as session:
         found = await passports.look_up(session, container, parse_serial(serial))
     if found.known is None or found.token is None:

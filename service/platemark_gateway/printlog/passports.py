@@ -70,16 +70,18 @@ async def look_up(session: AsyncSession, container: Container, serial: str) -> P
         status = Status.VOIDED
     elif revision is not None and (revision.recalled_block is not None or revision.recall_signed_at is not None):
         status = Status.RECALLED
-    elif not _is_anchored(anchor, positions) or (outcome is None and await _may_still_end(session, container, token)):
+    elif not _is_anchored(anchor, positions) or (
+        outcome is None and may_still_end(token, await now_of(session, container))
+    ):
         status = Status.PROVISIONAL
     else:
         status = Status.VALID
     return Part(serial, status, known, token)
 
 
-async def _may_still_end(session: AsyncSession, container: Container, token: Token) -> bool:
+def may_still_end(token: Token, now: UnixSeconds) -> bool:
     """Whether a print without an outcome may yet have failed; afterwards it counts as made."""
-    return await now_of(session, container) < token.expires_at + SETTLE_BY_ANYBODY_SECONDS
+    return now < token.expires_at + SETTLE_BY_ANYBODY_SECONDS
 
 
 async def passport(container: Container, serial: str) -> Passport:

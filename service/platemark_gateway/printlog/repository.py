@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.cid import Cid
-from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds
+from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.license import License
 from platemark_gateway.models.print import Print, PrintOutcome
@@ -250,6 +250,41 @@ async def outcome_of(session: AsyncSession, token_id: TokenId, sequence: int) ->
 async def token_of(session: AsyncSession, token_id: TokenId) -> Token | None:
     """Return a print's token."""
     return await session.get(Token, token_id)
+
+
+async def tokens_from(
+    session: AsyncSession, design_id: DesignId, revision: int, first: TokenId, *, limit: int
+) -> Sequence[Token]:
+    """Return the reservations of a revision that a block held or whose keys were released, by id from `first` on."""
+    query = (
+        select(Token)
+        .where(
+            Token.design_id == design_id,
+            Token.revision == revision,
+            Token.token_id >= first,
+            or_(Token.seen_block.is_not(None), Token.released > 0),
+        )
+        .order_by(Token.token_id)
+        .limit(limit)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def prints_after(
+    session: AsyncSession, token_ids: Sequence[TokenId], after: tuple[TokenId, int], *, limit: int
+) -> Sequence[tuple[Print, PrintOutcome | None]]:
+    """Return prints of some tokens with their outcomes, by token and sequence, above `after`."""
+    query = (
+        select(Print, PrintOutcome)
+        .outerjoin(PrintOutcome, and_(PrintOutcome.token_id == Print.token_id, PrintOutcome.sequence == Print.sequence))
+        .where(
+            Print.token_id.in_(token_ids),
+            or_(Print.token_id > after[0], and_(Print.token_id == after[0], Print.sequence > after[1])),
+        )
+        .order_by(Print.token_id, Print.sequence)
+        .limit(limit)
+    )
+    return [(found, outcome) for found, outcome in (await session.execute(query)).all()]
 
 
 async def documents_of(

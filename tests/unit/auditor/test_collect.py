@@ -40,7 +40,7 @@ TRUE: Mapping[str, ChainFacts] = {
     "a second revision accepted": with_license(accepted={1: (MANIFEST.key_commitment,), 2: (word("key 2"),)}),
     "two keys accepted": with_license(accepted={1: (MANIFEST.key_commitment, word("key 2"))}),
     "moved": with_license(moves=(MoveFact(HOLDER.address, block(8)), MoveFact(DESIGNER.address, block(9)))),
-    "returned": with_license(returned=2, refunded=7, minted_in_storage=13, held=3),
+    "returned": with_license(returned=2, refunded=7, minted_in_storage=13, balances={HOLDER.address: 3}),
     "an edition lowered": with_design(edition=20),
     "settled": with_reservation(burned=3, voided=1, settled_sequence=4),
     "closed": with_reservation(closed=(4, 1), returned=7, burned=3, voided=1),

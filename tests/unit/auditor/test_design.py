@@ -219,7 +219,9 @@ def test_design_is_told_with_its_licences_and_holders() -> None:
             "settled": 3,
         }
     ]
-    assert report.facts["holders"] == [{"holder": address_text(HOLDER.address), "settled": 3}]
+    assert report.facts["holders"] == [
+        {"holder": address_text(HOLDER.address), "settled": 3, "unreserved": {id_text(LICENSE_ID): 5}}
+    ]
 
 
 def test_design_without_licences_is_told_without_them() -> None:
@@ -254,8 +256,8 @@ MONEY: Mapping[str, tuple[ChainFacts, list[tuple[int, str]]]] = {
     "sold for less": (with_license(paid=1), [(6, "paid-mismatch")]),
     "credited too little": (with_license(credited=1), [(6, "credited-mismatch")]),
     "refunded for nothing": (with_license(refunded=1), [(6, "refunded-mismatch")]),
-    "a print out of nowhere": (with_license(held=6), [(6, "balance-mismatch")]),
-    "a print gone from escrow": (with_license(held=6, escrowed=9), [(6, "escrow-mismatch")]),
+    "a print out of nowhere": (with_license(balances={HOLDER.address: 6}), [(6, "balance-mismatch")]),
+    "a print gone from escrow": (with_license(balances={HOLDER.address: 6}, escrowed=9), [(6, "escrow-mismatch")]),
     "returned and still counted": (with_license(returned=1), [(6, "minted-mismatch"), (6, "refunded-mismatch")]),
 }
 

@@ -103,7 +103,7 @@ def test_design_of_two_licences_is_checked_once() -> None:
     salted = replace(TERMS, salt=word("another salt"))
     second = replace(
         LICENSE_FACT, license_id=salted.license_id(FACTS.contracts.license_domain), terms=salted, minted=0, sold=0,
-        minted_in_storage=0, held=0, escrowed=0, paid=0, credited=0, refunded=0,
+        minted_in_storage=0, balances={HOLDER.address: 0}, escrowed=0, paid=0, credited=0, refunded=0,
     )  # fmt: skip
     facts = replace(FACTS, licenses={LICENSE_ID: LICENSE_FACT, second.license_id: second})
     report = audit_log(evidence(facts))

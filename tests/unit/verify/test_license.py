@@ -72,7 +72,7 @@ def test_print_too_many_fails(code: str) -> None:
 
 
 def test_returned_prints_exist_no_more() -> None:
-    fewer = replace(LICENSE_FACT, returned=3, minted_in_storage=12, held=2)
+    fewer = replace(LICENSE_FACT, returned=3, minted_in_storage=12, balances={HOLDER.address: 2})
     check_minted(fewer, reserved=12, edition=12, minted_of_design=12)
     check_held(fewer, open_prints=10, burned=0)
     assert code_of(lambda: check_minted(replace(fewer, minted_in_storage=15), 10, 0, 15)) == "minted-mismatch"
