@@ -225,7 +225,7 @@ class ReplayState:
             raise LocalError(
                 f"{self._path or 'the temporary folder'}: the disk cannot be written or read: {error}",
                 code="disk-error",
-                hint="the audit needs about 50 bytes for each entry of the log",
+                hint="free some space, or name another file with --state",
             ) from error
         except sqlite3.DatabaseError as error:
             raise self._unusable("it is damaged, or no state of an audit") from error
