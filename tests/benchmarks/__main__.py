@@ -6,9 +6,9 @@ import os
 import shutil
 import sys
 
-from benchmarks import redemptions, sealing, starting
+from benchmarks import auditing, redemptions, sealing, starting
 
-PARTS = ("redemptions", "sealing", "starting")
+PARTS = ("auditing", "redemptions", "sealing", "starting")
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="how many send redemptions at once")
     parser.add_argument("--grow", type=int, nargs="*", default=[], help="prints to put into the database first")
     parser.add_argument("--mib", type=int, default=1024, help="size of the file that is sealed")
+    parser.add_argument("--entries", type=int, default=1_638_400, help="entries of the log that is replayed")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
@@ -30,6 +31,8 @@ def main() -> None:
 
 
 def _table(part: str, chosen: argparse.Namespace) -> list[str]:
+    if part == "auditing":
+        return asyncio.run(auditing.run(pairs=chosen.pairs, entries=chosen.entries))
     if part == "sealing":
         return asyncio.run(sealing.run(pairs=chosen.pairs, mib=chosen.mib))
     if part == "starting":

@@ -8,7 +8,6 @@ ChaCha20-Poly1305 and hashes nothing.
 """
 
 import hashlib
-import resource
 import secrets
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ from platemark.protocol.sealed_file import TAG_BYTES, open_sealed
 MIB: Final = 1 << 20
 BAR: Final = 0.9
 MEMORY_BAR_MIB: Final = 64
-_IN_MEMORY: Final = Path("/dev/shm")
+IN_MEMORY: Final = Path("/dev/shm")
 
 
 def make_file(path: Path, mib: int) -> None:
@@ -88,12 +87,12 @@ def unseal(_path: Path, target: Path) -> None:
 
 def rate(path: Path, work: str) -> float:
     """Return MiB per second of a piece of work in a process of its own, without its start."""
-    return _in_process(path, work)[0]
+    return in_process("benchmarks.sealing", work, str(path))[0]
 
 
-def _in_process(path: Path, work: str) -> tuple[float, float]:
-    """Return MiB per second, and how many MiB of memory the work added to the process's peak."""
-    argv = [sys.executable, "-m", "benchmarks.sealing", work, str(path)]
+def in_process(module: str, *arguments: str) -> tuple[float, float]:
+    """Return what a module measures: its rate, and how many MiB of memory the work added to the process's peak."""
+    argv = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     speed, memory = done.stdout.split()
     return float(speed), float(memory)
@@ -116,7 +115,7 @@ def _age(path: Path) -> float:
 async def run(*, pairs: int, mib: int) -> list[str]:
     """Return the lines of a table."""
     # In memory if there is such a folder: a disk's speed is no part of this.
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
         path = Path(folder) / "design.bin"
         make_file(path, mib)
 
@@ -128,7 +127,7 @@ async def run(*, pairs: int, mib: int) -> list[str]:
 
         sealed = await alternate(pairs, paced("arithmetic"), paced("seal"))
         opened = await alternate(pairs, paced("open_arithmetic"), paced("open"))
-        seal_memory, open_memory = (_in_process(path, work)[1] for work in ("seal", "open"))
+        seal_memory, open_memory = (in_process("benchmarks.sealing", work, str(path))[1] for work in ("seal", "open"))
         lines = [
             HEAD,
             sealed.row(f"seal {mib:,} MiB: hash, encrypt, hash, CID", "MiB/s", BAR),
@@ -148,8 +147,10 @@ async def run(*, pairs: int, mib: int) -> list[str]:
         return lines
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_mib() -> float:
+    """Return the most memory that this process had so far, in MiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage would begin with the parent's
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 _WORK: Final = {"arithmetic": arithmetic, "seal": seal, "open_arithmetic": open_arithmetic, "open": unseal}
@@ -158,11 +159,11 @@ _WORK: Final = {"arithmetic": arithmetic, "seal": seal, "open_arithmetic": open_
 def _main(argv: list[str]) -> Iterator[str]:
     work, name = argv
     path, target = Path(name), Path(name + ".sealed")
-    before, started = _peak_mib(), time.perf_counter()
+    before, started = peak_mib(), time.perf_counter()
     _WORK[work](path, target)
     seconds = time.perf_counter() - started
     yield f"{path.stat().st_size / MIB / seconds}"
-    yield f"{_peak_mib() - before}"
+    yield f"{peak_mib() - before}"
 
 
 if __name__ == "__main__":

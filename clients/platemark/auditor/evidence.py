@@ -23,6 +23,7 @@ from platemark.verify.steps import Step, evidence_of
 ANOTHER_MIRROR: Final = "ask another mirror of the log: --tiles"
 MAX_FILE_BYTES: Final = 256 * (2 + 0xFFFF)
 MAX_CHECKPOINT_BYTES: Final = 64 << 10
+_MAX_HASHES: Final = 10_000
 _CHAIN_ID: Final = re.compile(r"[1-9][0-9]{0,15}")
 _EPOCH: Final = re.compile(r"[1-9][0-9]{0,9}")
 
@@ -207,6 +208,8 @@ class Evidence:
         if number not in self._hashes:
             found = [_hash_of(chain, number) for chain in self.chains]
             _agree(f"block {number}", repr(found[0]), repr(found[-1]), same=len(set(found)) == 1)
+            if len(self._hashes) >= _MAX_HASHES:
+                del self._hashes[next(iter(self._hashes))]  # the one that was asked for first
             self._hashes[number] = found[0]
         return self._hashes[number]
 

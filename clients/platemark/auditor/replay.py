@@ -4,11 +4,14 @@ Reads the chain, blocks and the log's static files, nothing of a running gateway
 docs/verification.md; all discrepancies are listed, not only the first.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from platemark.auditor.evidence import Evidence, Origin
+from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState, saved_up_to
 from platemark.errors import MalformedError, UpstreamError, VerificationError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
@@ -56,7 +59,7 @@ from platemark.verify.registration import (
     check_registration,
     check_root,
 )
-from platemark.verify.report import Finding, Report
+from platemark.verify.report import Report
 from platemark.verify.steps import Step, fail, require
 from platemark.verify.voucher import check_permission
 from platemark.verify.witnesses import check_cosignature, check_wanted, unknown_cosigners
@@ -77,10 +80,16 @@ class OpenLog:
     reader: LogReader
 
 
-def audit_log(evidence: Evidence) -> Report:
+def audit_log(evidence: Evidence, state: Path | None = None, *, keep: bool = True) -> Report:
     """Return the report on a whole log: who could have printed what, and whether the log and the chain agree.
 
-    Errors: UpstreamError when chain, blocks or log cannot be reached at all.
+    Args:
+        evidence: What is read.
+        state: File in which is saved how far the replay has come, and from which it goes on; else none is saved.
+        keep: Whether the file stays when the log was replayed to its end, for a later audit of the same log.
+
+    Errors: UpstreamError when chain, blocks or log cannot be reached at all; those of `ReplayState` for a state that
+        cannot be used, or is not of this log as it is now.
     """
     origin = evidence.origin()
     report = Report(f"print log {origin.text}")
@@ -95,7 +104,9 @@ def audit_log(evidence: Evidence) -> Report:
     designs_and_licenses(report, evidence, facts, origin.gateway)
     log = open_log(report, evidence, origin, gateway, facts)
     if log is not None:
-        replay_log(report, evidence, facts, log, gateway)
+        with ReplayState(state) as saved:
+            if replay_log(report, evidence, facts, log, gateway, saved) and not keep:
+                saved.forget()
         anchors(report, evidence, log, gateway)
     return report
 
@@ -421,22 +432,46 @@ def _signed(data: bytes, profiles: list[GatewayProfile]) -> tuple[GatewayProfile
     raise errors[0]
 
 
-def replay_log(report: Report, evidence: Evidence, facts: ChainFacts, log: OpenLog, gateway: GatewayFact) -> LogReplay:
-    """Replay every entry; steps 8, 11 and 13."""
-    replay = LogReplay(facts, log.origin.gateway, evidence.block_hash, anchoring(gateway, log.origin.epoch))
-    findings: list[Finding] = []
+def replay_log(
+    report: Report, evidence: Evidence, facts: ChainFacts, log: OpenLog, gateway: GatewayFact, state: ReplayState
+) -> bool:
+    """Replay every entry that the state does not have yet, and return whether none is left; steps 8, 11 and 13.
+
+    Memory grows with the tokens and with the findings, which have a limit; not with the entries.
+    """
+    origin, size = log.origin.text, log.checkpoint.size
+    earlier = state.earlier(origin, log.reader, facts, evidence.block_hash)
+    replay = LogReplay(
+        facts,
+        log.origin.gateway,
+        evidence.block_hash,
+        anchoring(gateway, log.origin.epoch),
+        state.note_print,
+        earlier.tokens,
+        earlier.entries,
+    )
+    findings = earlier.findings
+    if earlier.entries:
+        evidence.on_progress(f"on from entry {earlier.entries} of {size}")
+        report.trusted.append(f"for {earlier.entries} entries an earlier run, which trusted {earlier.trusted}")
+    anchored = max((found.size for found in gateway.anchors if found.epoch == log.origin.epoch), default=0)
+    last = saved_up_to(min(anchored, size))
+    told = max(1000, size // 100_000 * 1000)
+    trusted = " and ".join(dict.fromkeys(filter(None, [*earlier.trusted.split(" and "), evidence.trusted()])))
     try:
-        for data in log.reader.entries():
+        for data in log.reader.entries(replay.entries):
             findings.extend(replay.feed(data))
             if len(findings) > _MAX_FINDINGS:
                 report.extend(findings)
                 report.skip(Step.COUNTS, f"given up after entry {replay.entries}: nothing in this log is right", _LOG)
-                return replay
-            if replay.entries % 1000 == 0:
-                evidence.on_progress(f"entry {replay.entries} of {log.checkpoint.size}")
+                return True
+            if replay.entries % told == 0:
+                evidence.on_progress(f"entry {replay.entries} of {size}")
+            if replay.entries == last or (replay.entries < last and replay.entries % SAVED_ENTRIES == 0):
+                state.save(origin, log.reader, facts.final, trusted, replay, findings)
     except (VerificationError, MalformedError) as error:
         report.reject(Step.INCLUSION, error, _LOG)
-        return replay
+        return False
     report.hold(Step.INCLUSION, f"{replay.entries} entries give the checkpoint's root", _LOG)
     findings.extend(replay.finish())
     report.extend(findings)
@@ -461,15 +496,17 @@ def replay_log(report: Report, evidence: Evidence, facts: ChainFacts, log: OpenL
         "settled": burned,
         "unsettled": replay.unsettled(),
     }
-    return replay
+    return True
 
 
 def anchoring(gateway: GatewayFact, epoch: int) -> Callable[[int], UnixSeconds | None]:
     """Return what tells when an entry of an epoch's log was first anchored, by its index."""
+    found = sorted((anchor for anchor in gateway.anchors if anchor.epoch == epoch), key=lambda anchor: anchor.size)
+    sizes = [anchor.size for anchor in found]
 
     def anchored_at(index: int) -> UnixSeconds | None:
-        anchor = covering_anchor(gateway, epoch, index)
-        return None if anchor is None else anchor.block.timestamp
+        place = bisect_right(sizes, index)
+        return found[place].block.timestamp if place < len(found) else None
 
     return anchored_at
 

@@ -75,10 +75,24 @@ def log(
     witnesses_wanted: Annotated[
         int | None, typer.Option(min=0, help="How many of these must have cosigned; all by default.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", help="Keep in this file how far the replay came; a later audit of the log goes on from there."
+        ),
+    ] = None,
+    *,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Replay from the first entry, whatever an earlier audit left.")
+    ] = False,
 ) -> int:
-    """Replay a gateway's whole print log against the chain and name every discrepancy."""
+    """Replay a gateway's whole print log against the chain and name every discrepancy.
+
+    An audit that was interrupted goes on where it stopped.
+    """
     from platemark.auditor.replay import audit_log
     from platemark.protocol.checkpoint import NoteKey
+    from platemark.sdk.files import disk_errors
 
     invocation = _begun(context, html, sign=sign)
     witnesses = tuple(NoteKey.parse(text) for text in witness or [])
@@ -88,7 +102,12 @@ def log(
         witnesses=witnesses,
         witnesses_wanted=len(witnesses) if witnesses_wanted is None else witnesses_wanted,
     )
-    return _finish(invocation, audit_log(evidence), html, sign)
+    path = state or invocation.settings.home.audit(evidence.origin().text)
+    if afresh:
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
+    invocation.unfinished.hint = "the same command goes on where this one stopped"
+    return _finish(invocation, audit_log(evidence, path, keep=state is not None), html, sign)
 
 
 @app.command("archive")

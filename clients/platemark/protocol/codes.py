@@ -497,6 +497,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "epoch-not-continued": CodeInfo(Kind.CONFLICT, "A log lacks entries that an earlier epoch anchored"),
     "gateway-not-accepted": CodeInfo(Kind.CONFLICT, "The policy does not accept this gateway"),
     "license-digest": CodeInfo(Kind.CONFLICT, "Terms do not give the licence's id"),
+    "log-rewritten": CodeInfo(Kind.CONFLICT, "A log does not begin with what was audited of it before"),
     "minted-mismatch": CodeInfo(Kind.CONFLICT, "Storage and events disagree on what was minted"),
     "outcome-twice": CodeInfo(Kind.CONFLICT, "A print has two outcomes"),
     "outcome-without-redemption": CodeInfo(Kind.CONFLICT, "An outcome has no redemption"),
@@ -526,6 +527,8 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "artifact-missing": CodeInfo(
         Kind.UNAVAILABLE, "A generated contract artefact is missing", "run scripts/generate_abi"
     ),
+    "audit-state": CodeInfo(Kind.UNAVAILABLE, "The state of an audit that was begun cannot be used"),
+    "audit-state-log": CodeInfo(Kind.MALFORMED, "The state of an audit is of another log"),
     "command-failed": CodeInfo(Kind.UNAVAILABLE, "A command failed"),
     "config": CodeInfo(Kind.MALFORMED, "A configuration file is ill-formed"),
     "demo-database": CodeInfo(Kind.UNAVAILABLE, "The demonstration's database is not where it should be"),

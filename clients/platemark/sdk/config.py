@@ -9,6 +9,7 @@ PLATEMARK_GATEWAY, PLATEMARK_RPC), the home's `config.json`.
       gateways/<host>.json   what each gateway was found to be, pinned at first use
       designs/<id>/          manifest, registration, recovery kit, progress of a registration
       agent/                 an agent's seed and spool
+      audits/<log>.sqlite3   how far an audit of a log has come that was interrupted
 """
 
 import hashlib
@@ -57,6 +58,11 @@ class Home:
     def witness(self) -> Path:
         """The folder of a witness of print logs."""
         return self.path / "witness"
+
+    def audit(self, origin: str) -> Path:
+        """Return the file of an audit of the log with this origin that is under way."""
+        name = hashlib.sha256(origin.encode()).hexdigest()[:16]
+        return self.path / "audits" / f"{name}.sqlite3"
 
     def pinned(self, gateway_url: str) -> Path:
         """Return the file that remembers what the gateway at an address was found to be."""

@@ -1,7 +1,8 @@
 """Step 13: a whole log replayed against the chain; every discrepancy is named.
 
-The replay reads entries in order and keeps counts per token. It follows the rule of release in docs/formats.md and
-compares at the end with the ledger's storage.
+The replay reads entries in order and keeps counts per token, and one bit for each outcome; which print ids there were
+is remembered by whoever calls it. It follows the rule of release in docs/formats.md and compares at the end with the
+ledger's storage.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Final
 
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol import log_entry
-from platemark.protocol.log_entry import ClosedEntry, LogEntry, OutcomeEntry, RedeemedEntry, Result
+from platemark.protocol.log_entry import ClosedEntry, LogEntry, OutcomeEntry, RedeemedEntry
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
 from platemark.protocol.serial import serial_of
 from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds, id_text
@@ -24,9 +25,39 @@ BlockHash = Callable[[int], Digest32 | None]
 """Returns the hash of a block of the chain (32 bytes), or None where there is none."""
 AnchoredAt = Callable[[int], UnixSeconds | None]
 """Returns the timestamp of the first block that anchored an entry, by its index, or None while none did."""
+NotePrint = Callable[[TokenId, bytes], bool]
+"""Remembers a print id (16 bytes) of a token, and returns whether it is the first time."""
 
 _LOG: Final = "print log"
 _CHAIN: Final = "chain"
+
+
+@dataclass(slots=True)
+class Sequences:
+    """A set of a token's sequences: a bit for each up to the last that is possible, at most 8 KiB.
+
+    Those above, which only a log that lies has, are in a set.
+    """
+
+    bits: bytearray = field(default_factory=bytearray)
+    beyond: set[int] = field(default_factory=set)
+
+    def __contains__(self, sequence: int) -> bool:
+        """Return whether a sequence was added."""
+        place, bit = divmod(sequence, 8)
+        if sequence > LAST_SEQUENCE:
+            return sequence in self.beyond
+        return place < len(self.bits) and bool(self.bits[place] & 1 << bit)
+
+    def add(self, sequence: int) -> None:
+        """Add a sequence."""
+        place, bit = divmod(sequence, 8)
+        if sequence > LAST_SEQUENCE:
+            self.beyond.add(sequence)
+            return
+        if place >= len(self.bits):
+            self.bits.extend(bytes(place + 1 - len(self.bits)))
+        self.bits[place] |= 1 << bit
 
 
 @dataclass(slots=True)
@@ -35,28 +66,40 @@ class TokenCounts:
 
     released: int = 0
     voided: int = 0
-    outcomes: dict[int, Result] = field(default_factory=dict)
-    print_ids: set[bytes] = field(default_factory=set)
+    outcomes: Sequences = field(default_factory=Sequences)
     closed: ClosedEntry | None = None
 
-    def printed(self, result: Result) -> int:
-        """Return how many outcomes had this result."""
-        return sum(1 for found in self.outcomes.values() if found is result)
+
+class PrintIds:
+    """The print ids of a few tokens, in memory."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[TokenId, bytes]] = set()
+
+    def note(self, token_id: TokenId, print_id: bytes) -> bool:
+        """Remember a print id and return whether it is the first time."""
+        known = len(self._known)
+        self._known.add((token_id, print_id))
+        return len(self._known) > known
 
 
 @dataclass(slots=True)
 class LogReplay:
     """Replays a gateway's log; `feed` each entry in order, or each of some tokens, then `finish`.
 
-    Entries that no anchor covers are checked all the same, and said to be provisional by the caller.
+    Entries that no anchor covers are checked all the same, and said to be provisional by the caller. One that goes on
+    where another stopped begins with the tokens and the entries of that one. `touched` are the tokens whose counts have
+    changed since the caller cleared it.
     """
 
     facts: ChainFacts
     gateway: Address
     block_hash: BlockHash
     anchored_at: AnchoredAt = lambda _: None
+    note_print: NotePrint = field(default_factory=lambda: PrintIds().note)
     tokens: dict[TokenId, TokenCounts] = field(default_factory=dict)
     entries: int = 0
+    touched: set[TokenId] = field(default_factory=set)
 
     def feed(self, data: bytes, *, at: int | None = None) -> Iterator[Finding]:
         """Take an entry, the next one or the one `at` an index, and yield what is wrong with it."""
@@ -78,7 +121,10 @@ class LogReplay:
             )
             yield _finding(Step.PERMISSION, error_text, f"entry {index}")
             return
-        counts = self.tokens.setdefault(entry.token_id, TokenCounts())
+        counts = self.tokens.get(entry.token_id)
+        if counts is None:
+            counts = self.tokens[entry.token_id] = TokenCounts()
+        self.touched.add(entry.token_id)
         for step, check in self._checks(index, entry, reservation, counts):
             try:
                 check()
@@ -129,7 +175,8 @@ class LogReplay:
         match entry:
             case RedeemedEntry():
                 yield Step.VOUCHER, lambda: check_redeemed(entry, agent, domain)
-                yield Step.VOUCHER, lambda: _check_sequence(entry, counts)
+                is_new = self.note_print(entry.token_id, entry.print_id)
+                yield Step.VOUCHER, lambda: _check_sequence(entry, counts, is_new=is_new)
                 yield Step.VOUCHER, lambda: check_seen_block(entry, self.block_hash(entry.seen_block))
                 yield Step.COUNTS, lambda: _check_allowed(reservation, counts)
             case OutcomeEntry():
@@ -144,9 +191,8 @@ def _count(entry: LogEntry, counts: TokenCounts) -> None:
     match entry:
         case RedeemedEntry():
             counts.released += 1
-            counts.print_ids.add(entry.print_id)
         case OutcomeEntry():
-            counts.outcomes.setdefault(entry.sequence, entry.result)
+            counts.outcomes.add(entry.sequence)
             counts.voided += entry.spare_used
         case ClosedEntry():
             counts.closed = counts.closed or entry
@@ -164,7 +210,7 @@ def _check_open(counts: TokenCounts, entry: LogEntry) -> None:
     )
 
 
-def _check_sequence(entry: RedeemedEntry, counts: TokenCounts) -> None:
+def _check_sequence(entry: RedeemedEntry, counts: TokenCounts, *, is_new: bool) -> None:
     require(
         entry.sequence == counts.released + 1,
         Step.VOUCHER,
@@ -174,7 +220,7 @@ def _check_sequence(entry: RedeemedEntry, counts: TokenCounts) -> None:
         found=entry.sequence,
     )
     require(
-        entry.print_id not in counts.print_ids,
+        is_new,
         Step.VOUCHER,
         "a print id stands twice",
         code="print-id-twice",

@@ -1,0 +1,276 @@
+"""How far the replay of a log has come: a database on disk, so that memory does not grow with the entries.
+
+    log        one row: origin, entries replayed, size and root of the checkpoint they are under, the final block that
+               the chain was read at, whose word was taken for it
+    tokens     by token: what the chain said of its reservation, its counts, a bit for each outcome
+    prints     the print ids of each token
+    findings   what was wrong so far, in order
+
+A state is saved at boundaries of tiles only, whole or not at all, and never beyond the last anchor: what comes later is
+provisional, and is replayed anew. A state is of one log, and of one chain: one that does not fit what is read now is
+refused, never believed.
+
+Evolution: `user_version` numbers the tables; a state of another version is refused, and the audit begins anew.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from platemark.errors import LocalError, UsageError
+from platemark.protocol import log_entry
+from platemark.protocol.log_entry import ClosedEntry
+from platemark.protocol.tiles import TILE_WIDTH, LogReader
+from platemark.protocol.units import Digest32, TokenId, digest_text, id_text
+from platemark.sdk.files import disk_errors, make_folder
+from platemark.verify.counts import BlockHash, LogReplay, Sequences, TokenCounts
+from platemark.verify.facts import BlockFact, ChainFacts, ReservationFact
+from platemark.verify.report import Finding, Verdict
+from platemark.verify.steps import Step, fail, require
+
+SAVED_ENTRIES: Final = 64 * TILE_WIDTH
+"""How many entries are replayed between two saves."""
+_VERSION: Final = 1
+_CACHE_KIB: Final = 32 << 10
+_TABLES: Final = f"""
+CREATE TABLE log (origin TEXT NOT NULL, entries INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
+    block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted TEXT NOT NULL);
+CREATE TABLE tokens (number INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE, reserved BLOB NOT NULL,
+    released INTEGER NOT NULL, voided INTEGER NOT NULL, outcomes BLOB NOT NULL, beyond BLOB NOT NULL, closed BLOB);
+CREATE TABLE prints (number INTEGER NOT NULL, print BLOB NOT NULL, PRIMARY KEY (number, print)) WITHOUT ROWID;
+CREATE TABLE findings (place INTEGER PRIMARY KEY, step INTEGER NOT NULL, verdict TEXT NOT NULL, detail TEXT NOT NULL,
+    source TEXT NOT NULL, code TEXT, expected TEXT, found TEXT);
+PRAGMA user_version = {_VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run has left: its entries, its tokens' counts, its findings, and whose word it took."""
+
+    entries: int
+    tokens: dict[TokenId, TokenCounts]
+    findings: list[Finding]
+    trusted: str
+
+
+class ReplayState:
+    """The state of one replay; nobody else can use its file meanwhile."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open the state in a file, or begin one there; without a path, one that is gone when it is closed.
+
+        Errors: LocalError `audit-state` for a file that is no such state, or is in use; `disk-error` and the like.
+        """
+        self._path = path
+        self._numbers: dict[TokenId, int] = {}
+        self._saved_findings = 0
+        if path is not None:
+            make_folder(path.parent)
+        with self._disk():
+            self._database = sqlite3.connect("" if path is None else path, timeout=0, isolation_level=None)
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def _open(self) -> None:
+        database = self._database
+        database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if not tables:
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            version = _VERSION
+        if version != _VERSION:
+            raise self._unusable("it is no state of an audit, or one of another version")
+        database.execute("COMMIT")
+        database.execute("BEGIN EXCLUSIVE")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; what was not saved is gone."""
+        self._database.close()
+
+    def forget(self) -> None:
+        """Close, and remove the file."""
+        self.close()
+        if self._path is not None:
+            with disk_errors(self._path):
+                self._path.unlink(missing_ok=True)
+
+    def earlier(self, origin: str, reader: LogReader, facts: ChainFacts, block_hash: BlockHash) -> Earlier:
+        """Return what an earlier run left, after it was held against this log and this chain; nothing when it is new.
+
+        Errors: UsageError `audit-state-log` for a state of another log; VerificationError `log-rewritten` for a log
+            that does not begin with what was audited, `endpoints-disagree` for a chain that says otherwise of its final
+            block or of a token; those of the tiles; LocalError.
+        """
+        with self._disk():
+            row = self._database.execute("SELECT * FROM log").fetchone()
+            if row is None:
+                return Earlier(0, {}, [], "")
+            stated, entries, size, root, block, final_hash, trusted = row
+            if stated != origin:
+                raise UsageError(
+                    f"the state {self._path} is of another log: {stated}",
+                    code="audit-state-log",
+                    hint="name another file with --state, or begin anew with --afresh",
+                )
+            self._check_continued(reader, size, Digest32(root))
+            _check_block(block, final_hash, block_hash(block))
+            tokens = dict(self._tokens(facts))
+            findings = list(self._findings())
+        self._saved_findings = len(findings)
+        return Earlier(entries, tokens, findings, trusted)
+
+    def note_print(self, token_id: TokenId, print_id: bytes) -> bool:
+        """Remember a print id and return whether it is the first time; errors: LocalError."""
+        with self._disk():
+            number = self._numbers.get(token_id)
+            if number is None:
+                number = self._numbers[token_id] = len(self._numbers)
+            done = self._database.execute("INSERT OR IGNORE INTO prints VALUES (?, ?)", (number, print_id))
+            return done.rowcount == 1
+
+    def save(
+        self, origin: str, reader: LogReader, final: BlockFact, trusted: str, replay: LogReplay, findings: list[Finding]
+    ) -> None:
+        """Put on the disk how far the replay has come, whole or not at all; errors: LocalError."""
+        facts = replay.facts.reservations
+        with self._disk():
+            execute = self._database.execute
+            for token_id in replay.touched:
+                number = self._numbers.setdefault(token_id, len(self._numbers))
+                known = (number, token_id.to_bytes(32, "big"), _reserved(facts[token_id]))
+                row = (*known, *_row(replay.tokens[token_id]))
+                execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            for place in range(self._saved_findings, len(findings)):
+                each = findings[place]
+                told = (place, each.step.value, each.verdict.value, each.detail, each.source)
+                line = (*told, each.code, each.expected, each.found)
+                execute("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", line)
+            execute("DELETE FROM log")
+            log = (origin, replay.entries, reader.size, reader.root, final.number, final.hash, trusted)
+            execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", log)
+            execute("COMMIT")
+            execute("BEGIN EXCLUSIVE")
+        replay.touched.clear()
+        self._saved_findings = len(findings)
+
+    @staticmethod
+    def _check_continued(reader: LogReader, size: int, root: Digest32) -> None:
+        require(
+            reader.size >= size,
+            Step.ANCHOR,
+            "the log is shorter than the one of the audit that was begun",
+            code="log-rewritten",
+            expected=f"{size} entries or more",
+            found=reader.size,
+        )
+        found = reader.old_root(size)
+        require(
+            found == root,
+            Step.ANCHOR,
+            f"the log was rewritten: its first {size} entries are not those of the audit that was begun",
+            code="log-rewritten",
+            expected=digest_text(root),
+            found=digest_text(found),
+        )
+
+    def _tokens(self, facts: ChainFacts) -> Iterator[tuple[TokenId, TokenCounts]]:
+        for number, token, reserved, released, voided, outcomes, beyond, closed in self._database.execute(
+            "SELECT number, token, reserved, released, voided, outcomes, beyond, closed FROM tokens"
+        ):
+            token_id = TokenId(int.from_bytes(token, "big"))
+            self._numbers[token_id] = number
+            known = facts.reservations.get(token_id)
+            if known is None or _reserved(known) != reserved:
+                fail(
+                    Step.CONTRACTS,
+                    "this endpoint says otherwise of a token than the one of the audit that was begun",
+                    code="endpoints-disagree",
+                    expected=f"the reservation of token {id_text(token_id)} as it was",
+                    found="none" if known is None else "another",
+                )
+            yield token_id, TokenCounts(released, voided, _sequences(outcomes, beyond), _closed(closed))
+
+    def _findings(self) -> Iterator[Finding]:
+        for step, verdict, *rest in self._database.execute(
+            "SELECT step, verdict, detail, source, code, expected, found FROM findings ORDER BY place"
+        ):
+            yield Finding(Step(step), Verdict(verdict), *rest)
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise self._unusable("another audit works with it") from error
+            raise LocalError(
+                f"{self._path or 'the temporary folder'}: the disk cannot be written or read: {error}",
+                code="disk-error",
+                hint="free some space, or name another file with --state",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._unusable("it is damaged, or no state of an audit") from error
+
+    def _unusable(self, why: str) -> LocalError:
+        return LocalError(
+            f"the state {self._path} cannot be used: {why}",
+            code="audit-state",
+            hint="name another file with --state, or begin anew with --afresh",
+        )
+
+
+def saved_up_to(anchored: int) -> int:
+    """Return after how many entries a state is saved last: the boundary of a tile that an anchor covers."""
+    return anchored // TILE_WIDTH * TILE_WIDTH
+
+
+def _check_block(number: int, expected: bytes, found: Digest32 | None) -> None:
+    require(
+        found == expected,
+        Step.CONTRACTS,
+        f"block {number}, which was final in the audit that was begun, is another one by now",
+        code="endpoints-disagree",
+        expected=expected.hex(),
+        found="no such block" if found is None else found.hex(),
+    )
+
+
+def _reserved(fact: ReservationFact) -> bytes:
+    """Return what the replay of entries takes from a reservation: gateway, agent, prints, spares, end."""
+    permission = fact.permission
+    numbers = (permission.prints, fact.spares, permission.expires_at)
+    return permission.gateway + permission.agent + b"".join(number.to_bytes(8, "big") for number in numbers)
+
+
+def _row(counts: TokenCounts) -> tuple[int, int, bytes, bytes, bytes | None]:
+    beyond = b"".join(sequence.to_bytes(4, "big") for sequence in sorted(counts.outcomes.beyond))
+    closed = None if counts.closed is None else counts.closed.to_bytes()
+    return counts.released, counts.voided, bytes(counts.outcomes.bits), beyond, closed
+
+
+def _sequences(bits: bytes, beyond: bytes) -> Sequences:
+    return Sequences(bytearray(bits), {int.from_bytes(beyond[at : at + 4], "big") for at in range(0, len(beyond), 4)})
+
+
+def _closed(data: bytes | None) -> ClosedEntry | None:
+    entry = None if data is None else log_entry.decode(data)
+    return entry if isinstance(entry, ClosedEntry) else None
