@@ -9,6 +9,7 @@ from platemark.protocol.passport import Anchor, Content, LoggedEntry, Passport, 
 from platemark.protocol.units import Digest32
 from sample_chain import anchored, ended
 from sample_documents import DESIGNER as SOMEBODY
+from sample_documents import HOLDER as HOLDER_KEY
 from sample_documents import PACKAGE, REDEEMED, word
 from sample_evidence import anchoring, evidence, logged, with_license
 from simulators.adversary import LOG, PASSPORT, PASSPORT_AND_LOG, Shown, adversary
@@ -30,12 +31,12 @@ def permission_of_somebody_else() -> Shown:
 
 @adversary(HOLDER, "sells prints that are in escrow for an open token", audit=LOG, finds=["6 escrow-mismatch"])
 def sold_from_escrow() -> Evidence:
-    return evidence(with_license(held=6, escrowed=9))
+    return evidence(with_license(balances={HOLDER_KEY.address: 6}, escrowed=9))
 
 
 @adversary(HOLDER, "has a print that was never minted or sold", audit=LOG, finds=["6 balance-mismatch"])
 def print_out_of_nowhere() -> Evidence:
-    return evidence(with_license(held=6))
+    return evidence(with_license(balances={HOLDER_KEY.address: 6}))
 
 
 @adversary(

@@ -243,7 +243,7 @@ def _renew(run: Invocation, connection: Connection, token_id: TokenId) -> "Token
                 random_bytes=lambda _: renewal_salt(token_id),
             )
             if not state.closed:
-                _close(run, connection, token_id)
+                _close_for_renewal(run, connection, token_id)
                 left = connection.client.reservation(token_id).prints_returned
                 reservation = replace(reservation, prints=left)
             digest = reservation.digest(connection.gateway.deployment.ledger_domain)
@@ -252,6 +252,16 @@ def _renew(run: Invocation, connection: Connection, token_id: TokenId) -> "Token
         run.unfinished.hint = RESUME
         token = pending.reservation.token_id(connection.gateway.deployment.ledger_domain)
         return _finish(run, connection, token, pending, found)
+
+
+def _close_for_renewal(run: Invocation, connection: Connection, token_id: TokenId) -> None:
+    """Close a token, or wait for the closing that an interrupted run asked for."""
+    try:
+        _close(run, connection, token_id)
+    except RefusedError as error:
+        if error.code != "token-closed":
+            raise
+        run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
 
 
 def _close(run: Invocation, connection: Connection, token_id: TokenId) -> "Close":
