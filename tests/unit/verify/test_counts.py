@@ -9,7 +9,8 @@ import pytest
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.log_entry import LogEntry, Result
 from platemark.protocol.units import TokenId, UnixSeconds
-from platemark.verify.counts import LogReplay, TokenCounts
+from platemark.protocol.voucher import LAST_SEQUENCE
+from platemark.verify.counts import LogReplay, Sequences, TokenCounts
 from platemark.verify.facts import ChainFacts
 from platemark.verify.steps import Step
 from sample_chain import FACTS, RESERVATION_FACT, block_hash, closed, ended, redeemed
@@ -187,3 +188,13 @@ def test_log_with_more_than_all_sequences_is_counted_without_failing() -> None:
     replay.tokens[TOKEN_ID] = TokenCounts(released=70_000)
     assert list(replay.finish()) == []
     assert replay.unsettled() == RESERVATION_FACT.permission.prints
+
+
+def test_set_of_sequences_holds_what_was_added_and_nothing_else() -> None:
+    added = {1, 7, 8, 4096, LAST_SEQUENCE, LAST_SEQUENCE + 1, 2**32 - 1}
+    found = Sequences()
+    for sequence in added:
+        found.add(sequence)
+    asked = {*range(64), 4095, 4097, LAST_SEQUENCE - 1, *added, LAST_SEQUENCE + 2}
+    assert {sequence for sequence in asked if sequence in found} == added
+    assert len(found.bits) == LAST_SEQUENCE // 8 + 1
