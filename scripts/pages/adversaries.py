@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "adversaries.md"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from platemark.verify.steps import Step  # noqa: E402 (the simulators are found through the path above)
-from simulators.adversary import Lie  # noqa: E402
-from simulators.every_lie import LIES  # noqa: E402
+from writing import write
+
+from platemark.verify.steps import Step
+from simulators.adversary import Lie
+from simulators.every_lie import LIES
 
 HEAD = """# Adversaries
 
@@ -77,17 +77,5 @@ def page() -> str:
     )
 
 
-def main() -> int:
-    """Write the page, or with `--check` say whether it would change."""
-    text = page()
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if "--check" in sys.argv[1:]:
-        print("docs/adversaries.md would change: run scripts/generate_adversaries_page")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write("adversaries", page()))

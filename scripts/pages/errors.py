@@ -1,12 +1,12 @@
 """Writes docs/errors.md: every public code with its kind, title and hint."""
 
 import sys
-from pathlib import Path
+
+from writing import write
 
 from platemark.errors import Kind
 from platemark.protocol.codes import CODES
 
-PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 STATUS = {
     Kind.MALFORMED: "400, or 413, 422",
     Kind.UNAUTHENTICATED: "401",
@@ -69,17 +69,5 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write the page, or with `--check` say whether it would change."""
-    text = page()
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if "--check" in sys.argv[1:]:
-        print("docs/errors.md would change: run scripts/generate_errors_page")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write("errors", page()))

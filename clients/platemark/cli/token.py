@@ -261,7 +261,7 @@ def _close_for_renewal(run: Invocation, connection: Connection, token_id: TokenI
     except RefusedError as error:
         if error.code != "token-closed":
             raise
-        run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
+        _until_closed(run, connection, token_id)
 
 
 def _close(run: Invocation, connection: Connection, token_id: TokenId) -> "Close":
@@ -272,8 +272,12 @@ def _close(run: Invocation, connection: Connection, token_id: TokenId) -> "Close
     run.ui.tell(f"the gateway counts {offered.close.released} released, {offered.close.voided} given back")
     domain = connection.gateway.deployment.ledger_domain
     connection.client.close_token(token_id, offered.close.deadline, run.account.sign(offered.close.digest(domain)))
-    run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
+    _until_closed(run, connection, token_id)
     return offered.close
+
+
+def _until_closed(run: Invocation, connection: Connection, token_id: TokenId) -> None:
+    run.patience.until(lambda: connection.client.reservation(token_id), lambda state: state.closed, "the closing")
 
 
 def _finish(
