@@ -1,6 +1,7 @@
 """What the commands `serve`, `worker`, `deploy`, `migrate` and `doctor` do; heavy imports happen inside."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import sys
@@ -9,6 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from platemark.errors import PlatemarkError, UsageError
 
 if TYPE_CHECKING:
     from platemark_gateway.settings import Settings
@@ -53,6 +56,7 @@ def serve(
         ipfs_replica_api=ipfs_replica_api,
         worker=worker,
     )
+    _open_ahead(settings)
     _serving().serve(settings)
 
 
@@ -75,6 +79,7 @@ def worker(
         ipfs_api=ipfs_api,
         ipfs_replica_api=ipfs_replica_api,
     )
+    _open_ahead(settings)
     _serving().work(settings)
 
 
@@ -160,6 +165,16 @@ def support_bundle(
     sys.stderr.write(f"{out} can be read and sent: it holds no secret, but names of hosts\n")
 
 
+def _open_ahead(settings: "Settings") -> None:
+    """Begin to stretch the vault's passphrase, which takes as long as half of the imports; errors come with `serve`."""
+    from platemark_gateway.recovery.state import VAULT
+    from platemark_gateway.vault.document import stretch_ahead
+    from platemark_gateway.vault.passphrases import passphrase_of
+
+    with contextlib.suppress(PlatemarkError):
+        stretch_ahead(settings.data / VAULT, passphrase_of(settings).get_secret_value())
+
+
 def _serving() -> ModuleType:
     """Import what serves. The garbage collector waits: modules make much, none of it garbage."""
     gc.disable()
@@ -174,7 +189,6 @@ def settings_of(**given: Any) -> "Settings":
     """Return the settings with the flags that were given; errors: UsageError `settings`."""
     from pydantic import ValidationError
 
-    from platemark.errors import UsageError
     from platemark_gateway.settings import Settings
 
     try:

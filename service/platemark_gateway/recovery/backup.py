@@ -42,7 +42,7 @@ from platemark_gateway.recovery.state import (
     read_state,
 )
 from platemark_gateway.settings import Settings
-from platemark_gateway.vault.files import FILE_NAME as VAULT_FILE
+from platemark_gateway.vault.document import FILE_NAME as VAULT_FILE
 
 _FIRST_NEEDED: Final = (f"{VAULT}/{VAULT_FILE}", DEPLOYMENT_FILE, STATE_FILE)
 

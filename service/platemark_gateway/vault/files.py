@@ -1,35 +1,22 @@
 """A vault in a file: the gateway's keys, encrypted under a passphrase.
 
-    vault.json   {"version": 1, "scrypt": {"n", "r", "p", "salt"}, "keys": {name: nonce ‖ ciphertext ‖ tag}}
-
-Each key is encrypted with AES-256-GCM under scrypt(passphrase), with its name as associated data, so that
-entries cannot be exchanged. The first key of a kind has the kind's name, later ones `<kind>.2`, `<kind>.3` …; none is
+The first key of a kind has the kind's name, later ones `<kind>.2`, `<kind>.3` …; none is
 ever removed, because what older ones signed and opened is asked for again. Which of them is in force, the gateway's
 declared profile says. `sender`, `sender.2` … are accounts that send its transactions in place of its own; which of them
-does, the database says. The file has mode 0600, its folder 0700; it is replaced as a whole.
-
-Source: RFC 7914 (scrypt), docs/formats.md, section 2.
+does, the database says. `document` is about the file.
 """
 
-import base64
-import binascii
-import fcntl
 import hmac
-import json
-import os
-import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from platemark.errors import LocalError, MalformedError, VerificationError
 from platemark.protocol.accounts import AccountKey
@@ -39,20 +26,13 @@ from platemark.protocol.sealing import RecipientKey
 from platemark.protocol.units import Address, Digest32
 from platemark_gateway.errors import VaultError
 from platemark_gateway.ports import KeyKind
+from platemark_gateway.vault import document
 
 _K = TypeVar("_K")
 
-FILE_NAME: Final = "vault.json"
-KEY_NAMES: Final = ("account", "release", "log", "deposit", "wrapping")
-
 _SENDER: Final = "sender"
-_NAME: Final = re.compile(r"(release|log|deposit|sender)(?:\.([2-9]|[1-9][0-9]{1,2}))?")
-_SCRYPT_N: Final = 1 << 17
-_MAX_SCRYPT_N: Final = 1 << 20
-_NONCE_BYTES: Final = 12
 _WRAP_VERSION: Final = b"\x01"
 _SHORTEST_PASSPHRASE: Final = 12
-_LARGEST_FILE: Final = 256 * 1024
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -121,7 +101,7 @@ class FileVault:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Return whether a vault lies in `folder`."""
-        return (folder / FILE_NAME).exists()
+        return (folder / document.FILE_NAME).exists()
 
     @classmethod
     def create(
@@ -131,7 +111,7 @@ class FileVault:
         *,
         account: bytes | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-        scrypt_n: int = _SCRYPT_N,
+        scrypt_n: int = document.SCRYPT_N,
     ) -> Self:
         """Make new keys, around an `account` that was kept (32 bytes) or a new one, write them and open the vault.
 
@@ -144,20 +124,15 @@ class FileVault:
             )
         if cls.exists(folder):
             raise LocalError("there is a vault already; it is never overwritten", code="vault-exists")
-        made = {name: random_bytes(32) for name in KEY_NAMES}
+        made = {name: random_bytes(32) for name in document.KEY_NAMES}
         if account is not None:
             made["account"] = AccountKey(account).secret()
         else:
             made["account"] = _account_secret(made["account"], random_bytes)
         salt = random_bytes(32)
-        key = _passphrase_key(passphrase, salt, scrypt_n, 8, 1)
-        entries = {name: _encrypt(key, secret, _key_context(name), random_bytes) for name, secret in made.items()}
-        document = {
-            "version": 1,
-            "scrypt": {"n": scrypt_n, "r": 8, "p": 1, "salt": _text(salt)},
-            "keys": {name: _text(entry) for name, entry in entries.items()},
-        }
-        _write(folder, json.dumps(document, indent=1).encode())
+        key = document.stretched(passphrase, salt, scrypt_n, 8, 1)
+        entries = {name: document.encrypted(key, name, secret, random_bytes) for name, secret in made.items()}
+        document.write(folder, document.new(salt, scrypt_n, entries))
         return cls(folder, key, made)
 
     @classmethod
@@ -167,9 +142,9 @@ class FileVault:
         Errors: LocalError `vault-missing`, `vault-permissions` (others may read it); VaultError `vault-damaged`,
             `vault-passphrase` when the passphrase is another one or an entry was altered.
         """
-        document = _read(folder)
-        key = _passphrase_key(passphrase, document.salt, document.n, document.r, document.p)
-        return cls(folder, key, document.decrypt(key))
+        found = document.read(folder)
+        key = document.stretched(passphrase, found.salt, found.n, found.r, found.p)
+        return cls(folder, key, found.decrypt(key))
 
     def add_key(self, kind: KeyKind, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
         """Make another key of a kind, write it durably and return its public half.
@@ -186,14 +161,14 @@ class FileVault:
         return self.senders[-1]
 
     def _add(self, kind: str, secret: bytes, random_bytes: Callable[[int], bytes]) -> None:
-        with _alone(self._folder):
-            document = _read(self._folder)
-            found = document.decrypt(self._key)
+        with document.alone(self._folder):
+            written = document.read(self._folder)
+            found = written.decrypt(self._key)
             before = len(_of_kind(found, kind))
             name = f"{kind}.{before + 1}" if before else kind
             found[name] = secret
-            entry = _encrypt(self._key, secret, _key_context(name), random_bytes)
-            _write(self._folder, document.with_entry(name, entry), replace=True)
+            entry = document.encrypted(self._key, name, secret, random_bytes)
+            document.write(self._folder, written.with_entry(name, entry), replace=True)
         self._take(found)
 
     @property
@@ -236,7 +211,7 @@ class FileVault:
         return public_key in self.public_keys(kind)
 
     def _reload(self) -> None:
-        self._take(_read(self._folder).decrypt(self._key))
+        self._take(document.read(self._folder).decrypt(self._key))
 
     def release_signer(self, key_id: str) -> Signer:
         """Return what signs with the release key of that id; errors: VaultError `vault-key-missing`."""
@@ -289,14 +264,16 @@ class FileVault:
 
     def wrap(self, plaintext: bytes, aad: bytes) -> bytes:
         """Return version (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16), bound to `aad`."""
-        return _WRAP_VERSION + _encrypt_with(self._wrapping, plaintext, aad, secrets.token_bytes)
+        return _WRAP_VERSION + document.encrypt(self._wrapping, plaintext, aad, secrets.token_bytes)
 
     def unwrap(self, wrapped: bytes, aad: bytes) -> bytes:
         """Return what `wrap` was given; errors: VaultError `vault-unwrap`."""
-        if wrapped[:1] != _WRAP_VERSION or len(wrapped) < 1 + _NONCE_BYTES + 16:
+        if wrapped[:1] != _WRAP_VERSION or len(wrapped) < 1 + document.NONCE_BYTES + 16:
             raise VaultError("a wrapped row is not one of this vault's", code="vault-unwrap")
         try:
-            return self._wrapping.decrypt(wrapped[1 : 1 + _NONCE_BYTES], wrapped[1 + _NONCE_BYTES :], aad)
+            return self._wrapping.decrypt(
+                wrapped[1 : 1 + document.NONCE_BYTES], wrapped[1 + document.NONCE_BYTES :], aad
+            )
         except InvalidTag:
             raise VaultError("a wrapped row does not open where it stands", code="vault-unwrap") from None
 
@@ -319,77 +296,12 @@ def _opened(keys: Sequence[RecipientKey], info: bytes, sealed: bytes) -> bytes |
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """The vault's file, its form checked; nothing in it is open yet."""
-
-    raw: Mapping[str, Any]
-    n: int
-    r: int
-    p: int
-    salt: bytes
-    entries: Mapping[str, bytes]
-
-    def decrypt(self, key: bytes) -> dict[str, bytes]:
-        """Return the secrets by name; errors: VaultError `vault-passphrase`."""
-        found = {}
-        for name, entry in self.entries.items():
-            try:
-                found[name] = AESGCM(key).decrypt(entry[:_NONCE_BYTES], entry[_NONCE_BYTES:], _key_context(name))
-            except (InvalidTag, ValueError):
-                raise VaultError("the vault does not open with this passphrase", code="vault-passphrase") from None
-        return found
-
-    def with_entry(self, name: str, entry: bytes) -> bytes:
-        """Return the file's bytes with one more key."""
-        keys = {**self.raw["keys"], name: _text(entry)}
-        return json.dumps({**self.raw, "keys": keys}, indent=1).encode()
-
-
-def _read(folder: Path) -> _Document:
-    """Return the file's document; errors: LocalError `vault-missing`, `vault-permissions`; VaultError."""
-    path = folder / FILE_NAME
-    try:
-        mode = path.stat().st_mode
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise LocalError("there is no vault in this folder", code="vault-missing") from error
-    except OSError as error:
-        raise LocalError("the vault cannot be read", code="vault-permissions") from error
-    if mode & 0o077:
-        raise LocalError(
-            "others may read the vault's file", code="vault-permissions", hint="give it mode 0600: chmod 600"
-        )
-    return _parse(data)
-
-
-def _parse(data: bytes) -> _Document:
-    try:
-        if len(data) > _LARGEST_FILE:
-            raise _damaged()
-        document: Any = json.loads(data)
-        names = set(document["keys"])
-        if document["version"] != 1 or not set(KEY_NAMES) <= names:
-            raise _damaged()
-        if not all(_NAME.fullmatch(name) for name in names - set(KEY_NAMES)):
-            raise _damaged()
-        scrypt = document["scrypt"]
-        n, r, p = int(scrypt["n"]), int(scrypt["r"]), int(scrypt["p"])
-        if not 2 <= n <= _MAX_SCRYPT_N or n & (n - 1) or not 1 <= r <= 16 or not 1 <= p <= 4:
-            raise _damaged()
-        salt = base64.b64decode(scrypt["salt"], validate=True)
-        entries = {name: base64.b64decode(entry, validate=True) for name, entry in document["keys"].items()}
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise _damaged() from error
-    return _Document(document, n, r, p, salt, entries)
-
-
 def _of_kind(secrets_by_name: Mapping[str, bytes], kind: str) -> list[bytes]:
     """Return the secrets of a kind, oldest first; errors: VaultError `vault-damaged` when one between is missing."""
     count = sum(name == kind or name.startswith(f"{kind}.") for name in secrets_by_name)
     names = [kind, *(f"{kind}.{number}" for number in range(2, count + 1))][:count]
     if not all(name in secrets_by_name for name in names):
-        raise _damaged()
+        raise document.damaged()
     return [secrets_by_name[name] for name in names]
 
 
@@ -398,67 +310,3 @@ def _account_secret(secret: bytes, random_bytes: Callable[[int], bytes]) -> byte
     while not 0 < int.from_bytes(secret, "big") < _ORDER:
         secret = random_bytes(32)
     return secret
-
-
-def _damaged() -> VaultError:
-    return VaultError("the vault's file is damaged", code="vault-damaged", hint="restore it from its backup")
-
-
-def _passphrase_key(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase.encode())
-
-
-def _key_context(name: str) -> bytes:
-    return tag("vault-key") + name.encode()
-
-
-def _encrypt(key: bytes, plaintext: bytes, context: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
-    return _encrypt_with(AESGCM(key), plaintext, context, random_bytes)
-
-
-def _encrypt_with(cipher: AESGCM, plaintext: bytes, context: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
-    nonce = random_bytes(_NONCE_BYTES)
-    return nonce + cipher.encrypt(nonce, plaintext, context)
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the vault's folder while the block lasts, so that two who add keys do it one after the other."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _write(folder: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write the file so that it is there whole, or not at all; over another one only where that is meant."""
-    temporary = folder / f".{FILE_NAME}.{secrets.token_hex(8)}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                temporary.replace(folder / FILE_NAME)
-            else:
-                os.link(temporary, folder / FILE_NAME)
-        finally:
-            temporary.unlink(missing_ok=True)
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except FileExistsError as error:
-        raise LocalError("there is a vault already; it is never overwritten", code="vault-exists") from error
-    except OSError as error:
-        raise LocalError("the vault cannot be written", code="vault-unwritable") from error

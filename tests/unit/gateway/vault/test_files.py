@@ -16,7 +16,9 @@ from platemark.protocol.sealing import seal
 from platemark.protocol.units import Address, Digest32
 from platemark_gateway.errors import VaultError
 from platemark_gateway.ports import KeyKind, KeyVault
-from platemark_gateway.vault.files import FILE_NAME, KEY_NAMES, FileVault
+from platemark_gateway.vault import document
+from platemark_gateway.vault.document import FILE_NAME, KEY_NAMES
+from platemark_gateway.vault.files import FileVault
 from simulators.disasters import killed_at
 
 PASSPHRASE = "a passphrase for tests"
@@ -317,3 +319,32 @@ def test_a_traceback_out_of_the_vault_shows_no_secret(tmp_path: Path) -> None:
     told = "".join(traceback.format_exception(caught.value))
     assert "open" in told
     assert wrong not in told
+
+
+def test_a_passphrase_that_is_stretched_ahead_opens_the_vault_once_and_another_does_not(
+    vault: FileVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretched: list[str] = []
+    stretch = document._stretched
+
+    def counting(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+        stretched.append(passphrase)
+        return stretch(passphrase, salt, n, r, p)
+
+    monkeypatch.setattr(document, "_stretched", counting)
+    document.stretch_ahead(tmp_path / "vault", PASSPHRASE)
+    assert FileVault.open(tmp_path / "vault", PASSPHRASE).account == vault.account
+    assert stretched == [PASSPHRASE]
+    document.stretch_ahead(tmp_path / "vault", "another passphrase")
+    assert FileVault.open(tmp_path / "vault", PASSPHRASE).account == vault.account
+    with pytest.raises(VaultError, match="does not open"):
+        FileVault.open(tmp_path / "vault", "another passphrase")
+    assert stretched == [PASSPHRASE, "another passphrase", PASSPHRASE]
+
+
+def test_nothing_is_stretched_ahead_for_a_vault_that_is_missing_or_damaged(vault: FileVault, tmp_path: Path) -> None:
+    document.stretch_ahead(tmp_path / "nothing", PASSPHRASE)
+    (tmp_path / "vault" / FILE_NAME).write_text("{}")
+    document.stretch_ahead(tmp_path / "vault", PASSPHRASE)
+    with pytest.raises(VaultError, match="damaged"):
+        FileVault.open(tmp_path / "vault", PASSPHRASE)
