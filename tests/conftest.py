@@ -162,6 +162,25 @@ def _plain_log_lines() -> None:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passphrases() -> Generator[None]:
+    """Stretch the passphrases of keys and kits that tests make less: each use of one would take half a second."""
+    from platemark.designer.registering import Registrar
+    from platemark.protocol.recovery_kit import LOWEST_COST
+    from platemark.sdk import keystore
+
+    cheap = {
+        keystore.KeyStore.__init__: {"rounds": 1 << 10},
+        keystore.encrypt: {"rounds": 1 << 10},
+        keystore.encrypt_secret: {"rounds": 1 << 10},
+        Registrar.__init__: {"kit_cost": LOWEST_COST},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for stretches, costs in cheap.items():
+            patch.setattr(stretches, "__kwdefaults__", (stretches.__kwdefaults__ or {}) | costs)
+        yield
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""

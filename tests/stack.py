@@ -27,6 +27,8 @@ import httpx
 
 from platemark.cli.demo.processes import Server, gateway_program
 from platemark.cli.main import run
+from platemark_gateway.recovery.state import STATE_FILE, VAULT
+from platemark_gateway.vault.files import FileVault
 
 PASSPHRASE: Final = "twelve or more characters"
 COINS: Final = 10**20
@@ -176,6 +178,7 @@ class Stack:
         """Start the gateway; `settings` go into its environment."""
         environment = {f"PLATEMARK_GATEWAY_{name}": value for name, value in (SETTINGS | settings).items()}
         environment["PLATEMARK_GATEWAY_PASSPHRASE"] = PASSPHRASE
+        make_vault(self.data, PASSPHRASE)
         argv = [gateway_program(), "serve", "--data", str(self.data), "--rpc", self.rpc, "--port", "0", *self.options]
         self.gateway = Server(
             "gateway", argv, log=self.folder / "gateway.log", environment={**os.environ, **environment}
@@ -213,6 +216,12 @@ class Stack:
         self.stop_gateway()
         if self.chain is not None:
             self.chain.stop()
+
+
+def make_vault(data: Path, passphrase: str) -> None:
+    """Give a gateway that never ran a vault whose passphrase is stretched little: each start waits for that."""
+    if not FileVault.exists(data / VAULT) and not (data / STATE_FILE).exists():
+        FileVault.create(data / VAULT, passphrase, scrypt_n=1 << 10)
 
 
 def licensed_cube(folder: Path, designer: Person, centre: Person) -> str:

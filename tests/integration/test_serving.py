@@ -124,6 +124,7 @@ async def test_a_gateway_starts_from_nothing_and_is_the_same_after_a_kill(
         body, design_id = registration(first.ready, f"{kind} {tmp_path}")
         assert first.post("/v1/designs", body).status_code == 202
         first.stop(signal.SIGKILL)
+    assert json.loads((data / "vault" / "vault.json").read_text())["scrypt"]["n"] == 1 << 17
     with serving(data, chain, *options) as second:
         assert second.ready == first.ready
         assert wait_until_final(second, design_id)["revisions"][0]["state"] == "registered"

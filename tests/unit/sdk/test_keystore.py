@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -199,3 +201,12 @@ def test_a_file_that_names_another_address_is_refused() -> None:
 
 def test_the_address_is_read_without_the_passphrase() -> None:
     assert address_of(json.dumps(OFFICIAL["scrypt"]).encode()).hex() == ADDRESS
+
+
+def test_a_key_that_a_person_makes_takes_2_to_the_17_rounds(tmp_path: Path) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("a passphrase for tests")
+    options = [f"--home={tmp_path / 'home'}", f"--passphrase-file={secret}"]
+    subprocess.run([sys.executable, "-m", "platemark.cli", *options, "keys", "new", "ada"], check=True)
+    (file,) = (tmp_path / "home" / "keys").iterdir()
+    assert json.loads(file.read_text())["crypto"]["kdfparams"]["n"] == 1 << 17
