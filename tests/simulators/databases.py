@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import create_mock_engine, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from platemark_gateway.db.session import Database
 from platemark_gateway.models.base import Base
@@ -26,6 +26,8 @@ DATABASES: Final = [
 _made: set[str] = set()
 _tables: list[bytes] = []
 """A file of SQLite with every table and no row, once it was made."""
+_statements: list[str] = []
+_ANY_TABLE: Final = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
 
 async def database_of(kind: str, folder: Path) -> str:
@@ -56,10 +58,25 @@ async def make_tables(database: Database) -> None:
         file.write_bytes(_tables[0])  # noqa: ASYNC240 (as above)
         return
     async with database.engine.begin() as connection:
+        if not database.is_sqlite and not await connection.scalar(_ANY_TABLE):
+            await connection.exec_driver_sql(_definitions(connection))
+            return
         await connection.run_sync(Base.metadata.create_all)
     if is_new_file:
         await database.engine.dispose()
         _tables.append(file.read_bytes())  # noqa: ASYNC240 (as above)
+
+
+def _definitions(connection: AsyncConnection) -> str:
+    """Return what makes every table in an empty PostgreSQL database: written by SQLAlchemy once, sent at once."""
+    if not _statements:
+        dialect = connection.dialect
+        dump = create_mock_engine(
+            "postgresql+psycopg://",
+            lambda statement, *_, **__: _statements.append(str(statement.compile(dialect=dialect))),
+        )
+        Base.metadata.create_all(dump, checkfirst=False)
+    return ";\n".join(_statements)
 
 
 async def _execute(url: str, *statements: str) -> None:
