@@ -94,6 +94,15 @@ class KuboProcess:
         """Import a CAR and pin its roots."""
         self._command("dag", "import", "--api", self.api, str(file))
 
+    def root_of(self, folder: Path) -> Cid:
+        """Return the identifier that Kubo gives a folder."""
+        return Cid.parse(self._command("add", "--recursive", "--quieter", "--api", self.api, str(folder)).strip())
+
+    @property
+    def gateway(self) -> str:
+        """Where the daemon serves content by path, over HTTP."""
+        return (self._folder / "gateway").read_text().strip()
+
     def file(self, cid: Cid) -> Path:
         """Return where a block lies."""
         name = base64.b32encode(cid.to_bytes()[2:]).decode().rstrip("=")
@@ -117,11 +126,12 @@ class KuboProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def _command(self, *arguments: str) -> None:
+    def _command(self, *arguments: str) -> str:
         done = subprocess.run(
             [self._program, *arguments], env=self._environment(), capture_output=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "IPFS_PATH": str(self._folder)}

@@ -12,7 +12,7 @@ from platemark_gateway.commands import Data, DatabaseUrl, IpfsApi, settings_of
 
 def export(
     target: Annotated[Path, typer.Argument(help="a folder; a static host may serve it")],
-    car: Annotated[Path | None, typer.Option("--car", help="also write its blocks as one CAR file, for IPFS")] = None,
+    car: Annotated[Path | None, typer.Option("--car", help="also write it as one CAR file, for IPFS")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     ipfs_api: IpfsApi = None,
@@ -29,6 +29,7 @@ def export(
     if car is not None:
         from platemark_gateway.printlog.exporting import export_car
 
-        sys.stdout.write(f"{car}: {export_car(target, car)} blocks\n")
+        written = export_car(target, car)
+        sys.stdout.write(f"{car}: {written.blocks} blocks; the log is /ipfs/{written.root}\n")
     if found.missing:
         sys.stderr.write(f"{found.missing} blocks are not here; an audit lists what it could not check\n")

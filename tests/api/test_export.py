@@ -1,6 +1,7 @@
 """A log as a folder for static hosts: whole at all times, taken up again where it stopped."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from kubo_process import running_kubo
 from platemark.errors import PlatemarkError
 from platemark.protocol.checkpoint import Checkpoint, NoteKey, NoteSigner, open_checkpoint, sign_checkpoint
 from platemark.protocol.cid import Cid, Codec, raw_cid
+from platemark.protocol.digests import sha256
 from platemark.protocol.merkle import EMPTY_ROOT
 from platemark.protocol.tiles import LogReader
 from platemark.sdk.ipfs import ExportedSource
@@ -185,13 +187,19 @@ async def test_an_ipfs_node_takes_the_log_as_one_file(gateway: SimulatedGateway,
         await anchor(gateway)
     target, car = tmp_path / "export", tmp_path / "log.car"
     await exported(gateway, target)
-    count = export_car(target, car)
-    assert count == len([path for path in target.rglob("*") if path.is_file()]) - 2, "without checkpoint and lock"
+    made = export_car(target, car)
+    parts = {sha256(path.read_bytes()) for path in target.rglob("*") if path.is_file() and path.name != ".lock"}
+    folders = [path for path in (target / "tile", *(target / "tile").rglob("*")) if path.is_dir()]
+    assert made.blocks == len(parts) + len(folders) + 1
     with running_kubo(tmp_path / "kubo") as kubo:
         kubo.add_car(car)
         node = KuboBlocks(kubo.api, timeout_seconds=10)
         async with gateway.container.database.read() as session:
             anchors = await repository.anchors(session, gateway.container.vault.account, 1)
+        assert await node.is_pinned(made.root)
+        shutil.copytree(target / "tile", tmp_path / "alone" / "tile")
+        shutil.copy(target / "checkpoint", tmp_path / "alone")
+        assert kubo.root_of(tmp_path / "alone") == made.root
         for found in anchors:
             cid = Cid(Codec.RAW, found.tiles_digest)
             assert await node.is_pinned(cid)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evidence_copy import Kept, checked_steps, failures, flip
+from kubo_process import running_kubo
 from life import Life
 from lying_rpc import lying_rpc
 from platemark.cli.demo.processes import gateway_program
@@ -42,12 +43,16 @@ def test_the_log_holds_and_its_counts_are_told(life: Life) -> None:
 @pytest.fixture
 def exported(life: Life, tmp_path: Path) -> Path:
     """What a gateway that does not run exports from its data folder."""
-    folder = tmp_path / "export"
-    argv = [gateway_program(), "log", "export", str(folder), "--data", str(life.folder / "saved")]
+    export(tmp_path / "export", life)
+    return tmp_path / "export"
+
+
+def export(folder: Path, life: Life, *options: str) -> "subprocess.CompletedProcess[str]":
+    argv = [gateway_program(), "log", "export", str(folder), "--data", str(life.folder / "saved"), *options]
     done = subprocess.run(argv, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return folder
+    return done
 
 
 def test_an_exported_log_holds_as_a_folder_and_on_a_static_host(life: Life, exported: Path) -> None:
@@ -65,6 +70,23 @@ def test_an_exported_log_holds_as_a_folder_and_on_a_static_host(life: Life, expo
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.kubo
+def test_a_log_on_ipfs_is_audited_from_there_alone(life: Life, tmp_path: Path) -> None:
+    car = tmp_path / "log.car"
+    told = export(tmp_path / "export", life, "--car", str(car)).stdout
+    root = told.strip().rpartition("/ipfs/")[2]
+    with running_kubo(tmp_path / "kubo") as kubo:
+        kubo.add_car(car)
+        where = ("--tiles", f"ipfs://{root}", "--rpc", life.rpc, "--json")
+        ended = command("audit", "log", *where, "--blocks", kubo.gateway)
+        holds(ended, 0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
+        assert ended.value["facts"] == Kept.of(life).audit_log().value["facts"]
+        part = command("audit", "part", life.settled.serial(0), *where, "--blocks", kubo.gateway)
+        holds(part, 0, 4, 7, 8, 10, 11, 12, 13)
+    refused = command("audit", "log", *where)
+    assert (refused.exit_code, refused.error_code) == (2, "usage")
 
 
 def test_two_endpoints_that_agree_are_trusted_together(life: Life) -> None:

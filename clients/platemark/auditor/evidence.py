@@ -9,6 +9,7 @@ from typing import Final
 from platemark.auditor.collect import collect, find_contracts
 from platemark.errors import LocalError, MalformedError, RefusedError, UpstreamError, UsageError, VerificationError
 from platemark.protocol.checkpoint import Checkpoint, Note
+from platemark.protocol.cid import Cid
 from platemark.protocol.tiles import GetTile
 from platemark.protocol.units import Address, Digest32, parse_address
 from platemark.sdk.chain import ChainClient
@@ -25,6 +26,7 @@ MAX_FILE_BYTES: Final = 256 * (2 + 0xFFFF)
 MAX_CHECKPOINT_BYTES: Final = 64 << 10
 _MAX_HASHES: Final = 10_000
 _CHAIN_ID: Final = re.compile(r"[1-9][0-9]{0,15}")
+_ON_IPFS: Final = re.compile(r"(?:ipfs://|/ipfs/)([^/]*)/?")
 _EPOCH: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 Progress = Callable[[str], None]
@@ -117,6 +119,19 @@ class LogFiles:
             return self._transport.call("GET", f"/{path}", max_bytes=max_bytes).body
         except RefusedError:
             return None
+
+
+def log_files(place: str, blocks: str | None) -> LogFiles:
+    """Return the log at a folder, an address, or on IPFS: `ipfs://CID` of its directory, read where `blocks` is.
+
+    Errors: MalformedError `cid`; UsageError for a log on IPFS without the address of an IPFS gateway.
+    """
+    named = _ON_IPFS.fullmatch(place)
+    if named is None:
+        return LogFiles(place)
+    if blocks is None or not blocks.startswith(("http://", "https://")):
+        raise UsageError("a log on IPFS is read from an IPFS gateway", hint="give its address: --blocks URL")
+    return LogFiles(f"{blocks.rstrip('/')}/ipfs/{Cid.parse(named[1])}")
 
 
 @dataclass(slots=True)

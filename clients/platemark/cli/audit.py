@@ -43,7 +43,10 @@ BlocksBesideTiles = Annotated[
         "--blocks", help="Folder or address of IPFS blocks; by default that of the log, which an export has both of."
     ),
 ]
-Tiles = Annotated[str, typer.Option("--tiles", help="Folder or address of the print log's static files.")]
+Tiles = Annotated[
+    str,
+    typer.Option("--tiles", help="Folder or address of the print log's static files, or ipfs://CID beside --blocks."),
+]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write the report as a page to this file.")]
 Sign = Annotated[
     Path | None, typer.Option("--sign", help="Also write the report, signed by your account, to this file.")
@@ -502,15 +505,16 @@ def evidence_of(
     accept_gateway: list[str] | None,
 ) -> "Evidence":
     """Return what an audit reads, from the places that were named; it is closed when the command ends."""
-    from platemark.auditor.evidence import Evidence, LogFiles, block_source
+    from platemark.auditor.evidence import Evidence, block_source, log_files
     from platemark.sdk.chain import ChainClient
     from platemark.sdk.ipfs import SeveralSources
 
     others = [ChainClient(url) for url in also_rpc or []]
+    log = log_files(tiles or "", blocks)
     evidence = Evidence(
         chains=[invocation.required_chain, *others],
         blocks=SeveralSources(()) if blocks is None else block_source(blocks),
-        log=LogFiles(tiles or ""),
+        log=log,
         policy=_policy(accept_gateway),
         on_progress=_progress(invocation),
     )

@@ -2,7 +2,7 @@
 
 CIDv1, SHA-256, raw leaves of 1 MiB, a balanced tree of at most 1,024 links a node. The same bytes give the same
 CID here and in Kubo. Blocks are either leaves (codec `raw`, the bytes themselves) or nodes (codec `dag-pb`, the
-UnixFS description of a file that is longer than a leaf).
+UnixFS description of a file that is longer than a leaf, or of a directory).
 
 Evolution: another profile gives other CIDs, so it is a new version of whatever format names it.
 Source: CIDv1 and multiformats, DAG-PB, UnixFS v1, IPIP-499; docs/formats.md, files on IPFS.
@@ -12,7 +12,7 @@ import base64
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
@@ -113,6 +113,9 @@ class _Link:
     stored_bytes: int
 
 
+_Tree = dict[str, "_Link | _Tree"]
+
+
 def raw_cid(data: bytes) -> Cid:
     """Return the identifier of `data` as one raw block."""
     return Cid(Codec.RAW, _digest(data))
@@ -159,6 +162,52 @@ def unixfs_blocks(
 def unixfs_cid(chunks: Iterable[bytes]) -> Cid:
     """Return the identifier of a file, without keeping its blocks."""
     return deque(unixfs_blocks(chunks), maxlen=1).pop().cid
+
+
+def directory_blocks(files: Mapping[str, Cid], sizes: Mapping[str, int]) -> Iterator[Block]:
+    """Yield the blocks of the directories that hold these files, children before parents, the root last.
+
+    A directory is one block, as IPFS nodes write it for up to some thousand names; the files' own blocks are not given.
+
+    Args:
+        files: Relative path with `/` between names, and the file's identifier.
+        sizes: The bytes of all blocks of each file.
+
+    Errors: MalformedError `too-large` when a directory has more names than a block holds; UsageError for a path that
+        is empty, or one that is a file and a directory.
+    """
+    tree: _Tree = {}
+    for path, cid in files.items():
+        *folders, name = path.split("/")
+        place = tree
+        for folder in folders:
+            below = place.setdefault(folder, {})
+            if isinstance(below, _Link):
+                raise UsageError(f"{path!r} lies below a file")
+            place = below
+        if not all((*folders, name)) or name in place:
+            raise UsageError(f"{path!r} is no path of a file, or twice there")
+        place[name] = _Link(cid, 0, sizes[path])
+    yield from _directory(tree)[0]
+
+
+def _directory(tree: "_Tree") -> tuple[list[Block], _Link]:
+    """Return the blocks of a directory, its own last, and the link to it."""
+    blocks: list[Block] = []
+    links: list[tuple[str, _Link]] = []
+    for name, below in tree.items():
+        if isinstance(below, _Link):
+            links.append((name, below))
+        else:
+            made, link = _directory(below)
+            blocks += made
+            links.append((name, link))
+    links.sort(key=lambda item: item[0].encode())
+    data = b"".join(_field(2, _link_bytes(link, name)) for name, link in links) + _field(1, b"\x08\x01")
+    if len(data) > LEAF_BYTES:
+        raise MalformedError(f"a directory of {len(links)} names is larger than a block", code="too-large")
+    block = Block(Cid(Codec.DAG_PB, _digest(data)), data)
+    return [*blocks, block], _Link(block.cid, 0, len(data) + sum(link.stored_bytes for _, link in links))
 
 
 def read_file(root: Cid, get_block: Callable[[Cid], bytes], *, max_bytes: int) -> Iterator[bytes]:
@@ -243,13 +292,15 @@ def _node(links: Sequence[_Link]) -> tuple[Block, _Link]:
 
 def _node_bytes(links: Sequence[_Link]) -> bytes:
     """Return a node: PBLink (field 2) for each child, then the UnixFS data (field 1), as DAG-PB orders them."""
-    parts = []
-    for link in links:
-        body = _field(1, link.cid.to_bytes()) + _field(2, b"") + b"\x18" + varint(link.stored_bytes)
-        parts.append(_field(2, body))
+    parts = [_field(2, _link_bytes(link, "")) for link in links]
     sizes = b"".join(b"\x20" + varint(link.file_bytes) for link in links)
     unixfs = b"\x08\x02\x18" + varint(sum(link.file_bytes for link in links)) + sizes
     return b"".join(parts) + _field(1, unixfs)
+
+
+def _link_bytes(link: _Link, name: str) -> bytes:
+    """Return a PBLink: identifier, name, bytes of all blocks below it."""
+    return _field(1, link.cid.to_bytes()) + _field(2, name.encode()) + b"\x18" + varint(link.stored_bytes)
 
 
 def _parse_node(data: bytes) -> list[_Link]:

@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from platemark.protocol.car import write_car
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey, open_checkpoint
-from platemark.protocol.cid import Block, Cid, Codec, raw_block, raw_cid
+from platemark.protocol.cid import Block, Cid, Codec, directory_blocks, raw_block, raw_cid
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import tiles_between
 from platemark_gateway.db.session import Database, ReadSession
@@ -84,26 +84,42 @@ async def export(database: Database, blocks: BlockStore, source: LogFiles, targe
     return Exported(checkpoint.size, tiles, written, missing)
 
 
-def blocks_of_folder(target: Path) -> Iterator[Block]:
-    """Yield an exported folder's files as raw blocks: its documents, and its tiles by the digests that anchors list.
+@dataclass(frozen=True, slots=True)
+class Car:
+    """What a CAR holds: how many blocks, and the directory that is the log, `checkpoint` and `tile/…`."""
 
-    Of the log that is so on IPFS, a checkpoint and the lists of tiles say which blocks are its.
+    blocks: int
+    root: Cid
+
+
+def export_car(source: Path, file: Path) -> Car:
+    """Write an exported folder as one CAR file, each block once: the log as a directory, and its documents.
+
+    Its roots are the directory and each document, so that a node that imports it pins everything.
+
+    Errors: NotFoundError `log-empty`; UnavailableError `export-target`.
     """
-    for path in sorted([*(target / BLOCKS).iterdir(), *(target / "tile").rglob("*")]):
-        if path.is_file() and not path.name.startswith("."):
-            yield raw_block(path.read_bytes())
+    tree = _log_files(source)
+    if not tree:
+        raise errors.log_empty()
+    sizes = {name: path.stat().st_size for name, path in tree.items()}
+    directories = list(directory_blocks({name: _raw(path).cid for name, path in tree.items()}, sizes))
+    documents = [path for path in sorted((source / BLOCKS).iterdir()) if not path.name.startswith(".")]
+    roots = [directories[-1].cid, *(_raw(path).cid for path in documents)]
+    given: set[Cid] = set()
 
+    def blocks() -> Iterator[Block]:
+        yield from directories
+        for path in (*tree.values(), *documents):
+            block = _raw(path)
+            if block.cid not in given:
+                given.add(block.cid)
+                yield block
 
-def export_car(source: Path, file: Path) -> int:
-    """Write an exported folder as one CAR file whose every block is a root; return how many there are. Blocks.
-
-    Errors: UnavailableError `export-target`.
-    """
-    roots = list(dict.fromkeys(block.cid for block in blocks_of_folder(source)))
     temporary = file.with_name(f".{file.name}.part")
     try:
         with temporary.open("wb") as stream:
-            for piece in write_car(roots, blocks_of_folder(source)):
+            for piece in write_car(roots, blocks()):
                 stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
@@ -112,7 +128,19 @@ def export_car(source: Path, file: Path) -> int:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _unwritable(error) from error
-    return len(roots)
+    return Car(len(directories) + len(given), roots[0])
+
+
+def _log_files(source: Path) -> dict[str, Path]:
+    """Return the checkpoint and the tiles of an exported folder by their paths in it."""
+    paths = [source / "checkpoint", *sorted((source / "tile").rglob("*"))]
+    return {
+        path.relative_to(source).as_posix(): path for path in paths if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _raw(path: Path) -> Block:
+    return raw_block(path.read_bytes())
 
 
 async def _named(session: ReadSession) -> _Named | None:

@@ -9,7 +9,18 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from golden import cases
 from platemark.errors import MalformedError, UsageError, VerificationError
 from platemark.protocol import cid
-from platemark.protocol.cid import Block, Cid, Codec, links_of, raw_block, raw_cid, read_file, unixfs_blocks, unixfs_cid
+from platemark.protocol.cid import (
+    Block,
+    Cid,
+    Codec,
+    directory_blocks,
+    links_of,
+    raw_block,
+    raw_cid,
+    read_file,
+    unixfs_blocks,
+    unixfs_cid,
+)
 
 MIB = 1 << 20
 
@@ -233,3 +244,35 @@ def test_every_altered_byte_of_a_node_is_read_as_it_stands_or_refused() -> None:
     for at in range(len(good)):
         altered = good[:at] + bytes([good[at] ^ 0x01]) + good[at + 1 :]
         assert again(altered) == altered
+
+
+def directory(files: dict[str, bytes]) -> list[Block]:
+    cids = {path: raw_cid(data) for path, data in files.items()}
+    return list(directory_blocks(cids, {path: len(data) for path, data in files.items()}))
+
+
+def test_directories_have_the_identifiers_that_kubo_gives_them() -> None:
+    """Of `ipfs add -r --cid-version=1 --raw-leaves` of such a folder; the empty one is published everywhere."""
+    assert directory({})[0].cid.text == "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
+    files = {"checkpoint": b"c", "tile/0/000": b"t" * 300, "tile/0/000.p/5": b"p", "tile/entries/000": b"e", "ä": b""}
+    blocks = directory(files)
+    assert len(blocks) == 5
+    assert blocks[-1].cid.text == "bafybeiajvjsfdvooptzen425ipewlsludtvcb2h7j4lkahcgyxs2ydqzeu"
+    assert directory(dict(reversed(files.items())))[-1] == blocks[-1]
+
+
+@pytest.mark.parametrize("paths", [["a", "a/b"], ["a/b", "a"], ["a//b"], ["/a"], ["a/"], [""]])
+def test_what_is_no_path_of_a_file_is_in_no_directory(paths: list[str]) -> None:
+    with pytest.raises(UsageError):
+        directory(dict.fromkeys(paths, b""))
+
+
+def test_a_directory_of_more_names_than_a_block_holds_is_refused() -> None:
+    with pytest.raises(MalformedError, match="larger than a block"):
+        directory({f"{number:060d}": b"" for number in range(11_000)})
+
+
+def test_a_directory_is_no_file() -> None:
+    root = directory({"a": b"a"})[-1]
+    with pytest.raises(MalformedError):
+        links_of(root)
