@@ -409,6 +409,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "epoch-changed": CodeInfo(
         Kind.UPSTREAM, "A gateway's log goes on in another epoch", "check the gateway again on chain"
     ),
+    "erasure-own-account": CodeInfo(Kind.CONFLICT, "An account of the gateway itself is not erased"),
     "export-target": CodeInfo(
         Kind.UNAVAILABLE, "The folder for the exported log cannot be written", "make room, or name another folder"
     ),
