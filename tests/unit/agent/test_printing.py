@@ -188,6 +188,20 @@ def test_a_print_can_wait_for_inspection_and_be_rejected(world: World, spool: Sp
     assert refused.value.code == "outcome-final"
 
 
+def test_a_print_whose_receipt_was_erased_is_not_reported_again(world: World, spool: Spool) -> None:
+    agent, token_id = agent_of(world, spool), world.record.token_id
+    made, _ = agent.print_one(token_id, ["ada"], references=["the order of Anna"])
+    assert spool.erase(token_id, made.sequence)
+    job = agent.prepare(token_id, ["ada"])
+    for result, code in ((Result.COMPLETED, "receipt-erased"), (Result.FAILED, "outcome-final")):
+        with pytest.raises(RefusedError) as refused:
+            agent.report(token_id, made.sequence, result, job=job)
+        assert refused.value.code == code
+    assert agent.resend(token_id) == []
+    again, _ = agent.print_one(token_id, ["ada"])
+    assert again.sequence == made.sequence + 1
+
+
 def test_what_was_not_made_is_not_reported_as_completed(world: World, spool: Spool) -> None:
     agent = agent_of(world, spool)
     job = agent.prepare(world.record.token_id, ["ada"])
