@@ -1,10 +1,14 @@
 """A small life of a private design, told by real processes; then a customer and a centre are erased."""
 
 import asyncio
+import base64
 import json
 import os
+import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,11 @@ from typing import Any
 import pytest
 
 from platemark.cli.demo.processes import gateway_program
+from platemark.protocol.digests import commitment, sha256
+from platemark.protocol.manifest import named_hash
+from platemark.protocol.merkle import files_root
+from platemark.protocol.passport import Passport
+from platemark.protocol.units import parse_address, parse_digest
 from simulators.databases import DATABASES, database_of
 from stack import PASSPHRASE, Chain, Person, Stack, command, cube_stl, get, wait_for
 
@@ -28,6 +37,8 @@ class Small:
     centre: Person
     holder: str
     design: str
+    licence: str
+    token: str
     plain: bytes
     serials: tuple[str, str]
 
@@ -36,6 +47,40 @@ class Small:
 
     def spool(self) -> Path:
         return self.centre.home / "agent" / "spool" / "spool.sqlite3"
+
+    def attempts(self) -> list[Mapping[str, Any]]:
+        """Return what the agent recorded when it started to print."""
+        with closing(sqlite3.connect(self.spool())) as database:
+            return [json.loads(started) for (started,) in database.execute("SELECT started FROM attempts")]
+
+    def public(self) -> Iterator[tuple[str, bytes]]:
+        """Yield all that anybody may read: what the gateway answers to nobody, log, blocks, and the whole chain."""
+        known = {
+            "design_id": self.design,
+            "number": "1",
+            "license_id": self.licence,
+            "token_id": self.token,
+            "serial": self.serials[0],
+            "holder": self.holder,
+            "address": self.holder,
+        }
+        described = get(f"{self.stack.url}/v1/openapi.json").json()
+        for path, methods in described["paths"].items():
+            with suppress(KeyError):
+                answer = get(self.stack.url + path.format_map(known)) if "get" in methods else None
+                if answer is not None and answer.status_code == 200:
+                    yield path, answer.content
+        for folder in ("blocks", "log"):
+            for file in (self.stack.data / folder).rglob("*"):
+                if file.is_file():
+                    yield str(file), file.read_bytes()
+        for number in range(int(self.stack.running_chain.rpc("eth_blockNumber"), 16) + 1):
+            yield (
+                f"block {number}",
+                json.dumps(self.stack.running_chain.rpc("eth_getBlockByNumber", hex(number), True)).encode(),
+            )
+        every = {"fromBlock": "0x0", "toBlock": "latest"}
+        yield "events", json.dumps(self.stack.running_chain.rpc("eth_getLogs", every)).encode()
 
     def check_proofs(self, folder: Path) -> None:
         """Audit the whole log, the design and both parts; all of it holds."""
@@ -55,8 +100,9 @@ class Small:
             assert ended.exit_code == 0, (audit, ended.stdout)
 
 
-@pytest.fixture(params=DATABASES)
-def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small]:
+@pytest.fixture(params=DATABASES, scope="module")
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    tmp_path = tmp_path_factory.mktemp("small")
     database = asyncio.run(database_of(request.param, tmp_path))
     chain = Chain(tmp_path / "chain", tmp_path / "chain.log")
     stack = Stack(tmp_path, chain.url, ("--database-url", database), chain=chain)
@@ -80,9 +126,46 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small]:
 
         wait_for("anchors", lambda: all(map(valid, made)))
         wait_for("the settlement", lambda: centre.run("token", "show", token)["burned"] == 2)
-        yield Small(stack, designer, centre, holder, design, plain, (made[0], made[1]))
+        yield Small(stack, designer, centre, holder, design, licence, token, plain, (made[0], made[1]))
     finally:
         stack.close()
+
+
+_BASE64 = re.compile(rb"[A-Za-z0-9_+/-]{40,}")
+
+
+def opened(data: bytes) -> Iterator[bytes]:
+    """Yield data and, again and again, what stands in it in base64 of either alphabet."""
+    yield data
+    for text in _BASE64.findall(data):
+        with suppress(ValueError):
+            inner = base64.urlsafe_b64decode(text.replace(b"+", b"-").replace(b"/", b"_") + b"=" * (-len(text) % 4))
+            yield from opened(inner)
+
+
+def holds(data: bytes, digest: bytes) -> bool:
+    """Whether a digest stands in data, as bytes, in hexadecimal digits or in base64."""
+    return any(digest in each or digest.hex().encode() in each.lower() for each in opened(data))
+
+
+def test_nothing_that_is_public_confirms_a_guess_of_a_private_file(small: Small) -> None:
+    sha = sha256(small.plain)
+    record = json.loads((small.designer.home / "designs" / small.design / "design.json").read_bytes())
+    registrant = parse_address(record["registration"]["registrant"])
+    root = files_root([sha])
+    gcode = {parse_digest(started["gcodeSha256"]) for started in small.attempts()}
+    assert len(gcode) >= 1, "whoever has the file and the same slicer computes this too"
+    guesses = {sha, root, sha256(sha), named_hash(sha, private=True, salt=bytes(32)), *gcode}
+    guesses.add(commitment(registrant, bytes(32), root))
+    spool = small.spool().read_bytes()
+    assert any(holds(spool, each) for each in gcode), "the search finds what is there"
+    places = 0
+    for where, data in small.public():
+        assert [each.hex() for each in guesses if holds(data, each)] == [], where
+        places += 1
+    assert places > 30
+    shown = Passport.parse(small.passport(small.serials[0]))
+    assert (shown.manifest.private, shown.content, shown.receipt) == (True, None, None)
 
 
 def erase(stack: Stack, subject: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -130,5 +213,5 @@ def test_customer_and_centre_are_erased_and_every_proof_holds(small: Small, tmp_
         assert not path.is_file() or LOT.encode() not in path.read_bytes(), path
 
     small.check_proofs(tmp_path)
-    made = centre.make_print(str(centre.run("token", "list")["tokens"][0]["tokenId"]), "--printer", "ada")
+    made = centre.make_print(small.token, "--printer", "ada")
     assert made["result"] == "completed"

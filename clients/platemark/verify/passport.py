@@ -217,7 +217,7 @@ def _signature_steps(report: Report, passport: Passport) -> None:
         with report.step(Step.VOUCHER, f"the agent signed the outcome: {outcome.result.name.lower()}", _PASSPORT):
             check_outcome(outcome, permission.agent, domain)
     if passport.receipt is None:
-        report.skip(Step.RECEIPT, "no receipt yet", _PASSPORT)
+        report.skip(Step.RECEIPT, "no receipt yet" if outcome is None else "receipt not disclosed", _PASSPORT)
     else:
         with report.step(Step.RECEIPT, "agent and gateway signed the receipt", _PASSPORT):
             _check_receipt(passport)
