@@ -401,12 +401,12 @@ async def test_what_never_came_to_the_chain_is_erased_and_what_did_is_kept(
     assert (found.rows["reservations-never-made"], found.rows["transactions-never-mined"]) == (0, 0)
     gateway.clock.forward(1)
     assert (await erased(gateway, anna.address)).rows["reservations-never-made"] == 1
-    async with gateway.container.database.read() as session:
-        kept = {row.id: row for row in await session.scalars(select(OutboxTransaction))}
+    async with gateway.container.database.read() as reading:
+        kept = {row.id: row for row in await reading.scalars(select(OutboxTransaction))}
         assert (kept[failed.id].data, kept[failed.id].reason, kept[failed.id].dedupe_key) == (b"", "erased", "erased")
         assert kept[reverted.id].data == calldata
-        assert await session.get(OutboxAttempt, attempt.hash) is None
-        assert [row.token_id for row in await session.scalars(select(Token).where(Token.holder == anna.address))] == [
+        assert await reading.get(OutboxAttempt, attempt.hash) is None
+        assert [row.token_id for row in await reading.scalars(select(Token).where(Token.holder == anna.address))] == [
             anna.agent.token_id
         ]
 

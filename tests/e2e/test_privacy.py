@@ -22,15 +22,16 @@ from platemark.protocol.merkle import files_root
 from platemark.protocol.passport import Passport
 from platemark.protocol.units import parse_address, parse_digest
 from simulators.databases import DATABASES, database_of
-from stack import PASSPHRASE, Chain, Person, Stack, command, cube_stl, get, wait_for
+from stack import PASSPHRASE, Chain, Person, Stack, command, cube_stl, dead_url, get, wait_for
 
 ORDER = "order 17 of Anna Example"
 LOT = "lot of a friend"
+KEPT = "order 18 of somebody else"
 
 
 @dataclass(frozen=True)
 class Small:
-    """A designer with a private design, and a centre that made two parts of it for a customer."""
+    """A designer with a private design, and a centre that made parts of it for customers."""
 
     stack: Stack
     designer: Person
@@ -40,7 +41,8 @@ class Small:
     licence: str
     token: str
     plain: bytes
-    serials: tuple[str, str]
+    serials: tuple[str, ...]
+    """The last one is never erased at the centre."""
 
     def passport(self, serial: str) -> bytes:
         return get(f"{self.stack.url}/v1/parts/{serial}/passport").raise_for_status().content
@@ -115,18 +117,19 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             designer.run("design", "register", str(tmp_path / "cube.stl"), "--title", "Part", "--private")["designId"]
         )
         licence = str(designer.run("license", "offer", design, "--cap", "4")["licenseId"])
-        designer.run("license", "mint", licence, "--to", holder, "--prints", "3")
-        token = str(centre.run("token", "request", licence, "--prints", "3")["tokenId"])
+        designer.run("license", "mint", licence, "--to", holder, "--prints", "4")
+        token = str(centre.run("token", "request", licence, "--prints", "4")["tokenId"])
         made = [
-            centre.make_print(token, "--printer", "ada", "--reference", ORDER, "--lot", LOT)["serial"] for _ in range(2)
+            str(centre.make_print(token, "--printer", "ada", "--reference", order, "--lot", lot)["serial"])
+            for order, lot in ((ORDER, LOT), (ORDER, LOT), (KEPT, "a lot"))
         ]
 
         def valid(serial: str) -> bool:
             return bool(get(f"{stack.url}/v1/parts/{serial}").json()["status"] == "valid")
 
         wait_for("anchors", lambda: all(map(valid, made)))
-        wait_for("the settlement", lambda: centre.run("token", "show", token)["burned"] == 2)
-        yield Small(stack, designer, centre, holder, design, licence, token, plain, (made[0], made[1]))
+        wait_for("the settlement", lambda: centre.run("token", "show", token)["burned"] == 3)
+        yield Small(stack, designer, centre, holder, design, licence, token, plain, tuple(made))
     finally:
         stack.close()
 
@@ -168,6 +171,40 @@ def test_nothing_that_is_public_confirms_a_guess_of_a_private_file(small: Small)
     assert (shown.manifest.private, shown.content, shown.receipt) == (True, None, None)
 
 
+def test_single_statements_are_disclosed_by_whoever_can_open_them(small: Small, tmp_path: Path) -> None:
+    serial = small.serials[-1]
+
+    def disclosed(by: Person, name: str, *options: str) -> Mapping[str, Any]:
+        """Write a passport, have it audited, and return its JSON."""
+        path = tmp_path / name
+        written = by.run("passport", serial, "-o", str(path), *options)
+        report = command("audit", "passport", str(path), "--rpc", small.stack.rpc, "--json")
+        assert report.exit_code == 0, report.stdout
+        facts = report.value["facts"]
+        assert (facts["disclosed"], facts["notDisclosed"]) == (written["disclosed"], written["notDisclosed"])
+        found = json.loads(path.read_bytes())
+        assert [each for each in ("receipt", "content", "detail") if each in found] == facts["disclosed"]
+        return dict(found)
+
+    detail = disclosed(small.centre, "detail.json", "--disclose", "detail")["detail"]
+    assert detail["intended"]["references"] == [KEPT]
+    receipt = disclosed(small.centre, "receipt.json", "--disclose", "receipt")["receipt"]
+    content = disclosed(small.designer, "content.json", "--disclose", "content")["content"]
+    assert parse_digest(content["filesRoot"]) == files_root([sha256(small.plain)])
+    both = disclosed(small.centre, "both.json", "--disclose", "receipt", "--disclose", "detail")
+    assert (both["receipt"], both["detail"]) == (receipt, detail)
+
+    stranger = Person(tmp_path / "stranger", small.centre.passphrase_file, small.stack.rpc, dead_url())
+    source = ("--from", str(tmp_path / "both.json"))
+    assert disclosed(stranger, "one.json", *source, "--disclose", "detail")["detail"] == detail
+    for statement in ("content", "receipt"):
+        refused = stranger.attempt(
+            "passport", serial, "--from", str(tmp_path / "one.json"), "--disclose", statement, "-o", str(tmp_path / "x")
+        )
+        assert (refused.exit_code, refused.error_code) == (1, "not-kept")
+    assert not (tmp_path / "x").exists()
+
+
 def erase(stack: Stack, subject: str, *options: str) -> subprocess.CompletedProcess[str]:
     argv = [gateway_program(), "erase", subject, "--data", str(stack.data), *stack.options, *options]
     return subprocess.run(
@@ -194,7 +231,7 @@ def test_customer_and_centre_are_erased_and_every_proof_holds(small: Small, tmp_
 
     refused = centre.attempt("token", "erase", small.serials[0])
     assert (refused.exit_code, refused.error_code) == (2, "usage")
-    for serial in small.serials:
+    for serial in small.serials[:2]:
         assert centre.run("token", "erase", serial, "--yes")["erased"] is True
     assert centre.run("token", "erase", small.serials[0], "--yes")["erased"] is False
     for mark in (ORDER, LOT):
@@ -204,9 +241,9 @@ def test_customer_and_centre_are_erased_and_every_proof_holds(small: Small, tmp_
     unsure = erase(small.stack, small.holder)
     assert (unsure.returncode, "--yes" in unsure.stderr) == (1, True)
     first = told(erase(small.stack, small.holder, "--yes"))
-    assert first["erased"]["receipts"] == 2
+    assert first["erased"]["receipts"] == 3
     assert first["erased"]["acts"] > 0
-    assert (first["stays"]["prints"], first["stays"]["reservations"], first["openTokens"]) == (2, 1, 1)
+    assert (first["stays"]["prints"], first["stays"]["reservations"], first["openTokens"]) == (3, 1, 1)
     again = told(erase(small.stack, small.holder, "--yes"))
     assert sum(again["erased"].values()) == 0
     for path in small.stack.data.rglob("*"):

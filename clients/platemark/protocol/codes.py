@@ -215,6 +215,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "count-spent": CodeInfo(Kind.CONFLICT, "All prints of the token are spent", "reserve more prints"),
     "material-not-allowed": CodeInfo(Kind.FORBIDDEN, "The material that is loaded is not allowed"),
     "material-unknown": CodeInfo(Kind.CONFLICT, "Nobody said which material is loaded"),
+    "not-kept": CodeInfo(Kind.NOT_FOUND, "This machine cannot open that statement of a part"),
     "not-released": CodeInfo(Kind.CONFLICT, "A print was never released"),
     "nozzle-too-large": CodeInfo(Kind.CONFLICT, "The nozzle is larger than the design allows"),
     "outcome-exists": CodeInfo(Kind.CONFLICT, "The print has its final outcome already"),

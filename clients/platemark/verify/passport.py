@@ -117,6 +117,8 @@ def verify_passport(
         "licenseId": id_text(passport.license_id),
         "sequence": passport.sequence,
         "title": passport.manifest.title,
+        "disclosed": [str(each) for each in passport.disclosed],
+        "notDisclosed": [str(each) for each in passport.undisclosed],
     }
     report.facts |= outcome_facts(passport.outcome_entry(), otherwise="not shown")
     _document_steps(report, passport)
