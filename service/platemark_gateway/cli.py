@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 
 from platemark.errors import PlatemarkError, local_error
-from platemark_gateway import commands, key_commands, log_commands, recovery_commands
+from platemark_gateway import commands, erase_commands, key_commands, log_commands, recovery_commands
 from platemark_gateway.chain import commands as chain_commands
 
 # Plain help: rich takes longer to import than everything else here together.
@@ -29,6 +29,7 @@ app.command("doctor")(commands.doctor)
 app.command("support-bundle")(commands.support_bundle)
 app.command("backup")(recovery_commands.backup)
 app.command("restore")(recovery_commands.restore)
+app.command("erase")(erase_commands.erase)
 app.add_typer(log, name="log")
 log.command("export")(log_commands.export)
 app.add_typer(keys, name="keys")

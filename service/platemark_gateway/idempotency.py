@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ from platemark_gateway.auth.service import principal_of
 from platemark_gateway.container import Container
 from platemark_gateway.errors import ConflictError, UnconfirmedError
 from platemark_gateway.models.idempotency import IdempotentAnswer
+from platemark_gateway.ports import KeyVault
 
 KEPT_SECONDS: Final = 86_400
 _PENDING_SECONDS: Final = 120
@@ -127,9 +128,7 @@ class Idempotency:
             if found.request_digest != request_digest:
                 raise ConflictError("this idempotency key came with another request", code="idempotency-conflict")
             if found.wrapped_answer is not None:
-                opened = self._container.vault.unwrap(found.wrapped_answer, _context(key_digest))
-                answer: dict[str, Any] = json.loads(opened)
-                return answer
+                return kept_answer(self._container.vault, found)
             if self._container.clock.monotonic() >= deadline:
                 raise UnconfirmedError(
                     "the same request is being served", code="idempotency-pending", retry_after_seconds=2
@@ -140,15 +139,7 @@ class Idempotency:
         """Return the row that is there, or when this attempt began after a row of ours was written."""
         now = self._container.clock.now()
         async with self._container.database.begin() as session:
-            await session.execute(
-                delete(IdempotentAnswer).where(
-                    (IdempotentAnswer.started_at < now - KEPT_SECONDS)
-                    | (
-                        IdempotentAnswer.wrapped_answer.is_(None)
-                        & (IdempotentAnswer.started_at < now - _PENDING_SECONDS)
-                    )
-                )
-            )
+            await session.execute(delete(IdempotentAnswer).where(expired(now)))
             insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
             made: UnixSeconds | None = await session.scalar(
                 insert(IdempotentAnswer)
@@ -180,6 +171,20 @@ class Idempotency:
                     IdempotentAnswer.wrapped_answer.is_(None),
                 )
             )
+
+
+def expired(now: UnixSeconds) -> ColumnElement[bool]:
+    """Return whether a row is kept no longer: its answer is old, or its attempt has died."""
+    found: ColumnElement[bool] = (IdempotentAnswer.started_at < now - KEPT_SECONDS) | (
+        IdempotentAnswer.wrapped_answer.is_(None) & (IdempotentAnswer.started_at < now - _PENDING_SECONDS)
+    )
+    return found
+
+
+def kept_answer(vault: KeyVault, row: IdempotentAnswer) -> dict[str, Any]:
+    """Return a kept answer: status, headers and body; errors: VaultError `vault-unwrap`."""
+    answer: dict[str, Any] = json.loads(vault.unwrap(row.wrapped_answer or b"", _context(row.key_digest)))
+    return answer
 
 
 def _context(key_digest: Digest32) -> bytes:

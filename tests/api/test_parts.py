@@ -2,14 +2,18 @@ import pytest
 from sqlalchemy import select
 
 from platemark.protocol import merkle
+from platemark.protocol.digests import sha256
 from platemark.protocol.log_entry import Result
 from platemark.protocol.passport import Form, Passport
 from platemark.protocol.serial import grouped, serial_of
 from platemark.protocol.units import id_text
+from platemark.verify.passport import verify_passport
+from platemark.verify.report import Verdict
 from platemark_gateway.models.design import Revision
 from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
 from simulators.growth import anchor, sequence
+from simulators.people import Designer
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +123,25 @@ async def test_a_passport_proves_both_entries_against_the_anchor(agent: Agent, g
     assert found.receipt is not None
     found.receipt.envelope.verify_gateway(gateway.container.profile.release_key)
     found.receipt.envelope.verify_agent(agent.key.address)
+
+
+async def test_a_private_designs_passport_opens_nothing_that_confirms_a_guess(gateway: SimulatedGateway) -> None:
+    designer = Designer(gateway, private=True)
+    agent = Agent(gateway, designer)
+    await designer.licensed(agent.holder.address)
+    await agent.reserved()
+    await agent.redeem(1)
+    await agent.finish(1)
+    await anchored(gateway)
+    found = await passport(agent)
+    assert (found.form, found.receipt, found.material) == (Form.PUBLIC, None, "PLA")
+    report = verify_passport(found)
+    report.raise_if_failed()
+    skipped = {each.detail for each in report.findings if each.verdict is Verdict.NOT_CHECKED}
+    assert skipped >= {"content not disclosed", "receipt not disclosed"}
+    gcode = agent.receipt(1, Result.COMPLETED).attempts[0].gcode_sha256
+    for closed in (sha256(designer.plaintext), designer.root, designer.salt, agent.receipt_salt, gcode):
+        assert bytes(closed).hex().encode() not in found.encode()
 
 
 async def test_a_passport_without_an_anchor_is_provisional(agent: Agent) -> None:

@@ -53,6 +53,7 @@ class Agent:
     prints: int = 3
     lifetime_seconds: int = 30 * DAY
     token_text: str = ""
+    receipt_salt: bytes = b"\x0b" * 32
 
     # --- what is signed ---------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Agent:
     def report(self, sequence: int, result: Result = Result.COMPLETED, /, **changes: Any) -> dict[str, Any]:
         """Return the body of an outcome; `changes` alter the receipt."""
         receipt = self.receipt(sequence, result, **changes)
-        salt = b"\x0b" * 32
+        salt = self.receipt_salt
         signed: SignedOutcome = sign_outcome(
             self.token_id,
             sequence,

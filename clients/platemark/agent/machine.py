@@ -25,7 +25,10 @@ from platemark.protocol.voucher import SignedRequest
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A signed redemption as it is sent: `body` is the very JSON, `detail_salt` opens the digest of `detail`."""
+    """A signed redemption as it is sent: `body` is the very JSON, `detail_salt` opens the digest of `detail`.
+
+    Once erased, the detail is None and its salt is zero.
+    """
 
     signed: SignedRequest
     body: bytes
@@ -59,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An outcome as it is sent: `body` is the very JSON; `result` is 1 to 4."""
+    """An outcome as it is sent: `body` is the very JSON, empty when it was erased; `result` is 1 to 4."""
 
     result: int
     body: bytes
@@ -67,7 +70,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A gateway's answer to an outcome: its promise (compact JWS) and the countersigned receipt (JSON)."""
+    """A gateway's answer to an outcome: its promise (compact JWS) and the countersigned receipt, JSON.
+
+    Once erased, the receipt is empty.
+    """
 
     promise: str
     receipt: bytes

@@ -413,8 +413,8 @@ class PrintingAgent:
     ) -> Reported:
         """Step 6: report how a use ended and return the gateway's verified promise; the first outcome is final.
 
-        Errors: RefusedError `outcome-final`, `not-released`, `print-incomplete` when it is said to be completed
-            and is not; VerificationError when promise or countersignature are not the gateway's.
+        Errors: RefusedError `outcome-final`, `not-released`, `receipt-erased`, `print-incomplete` when it is said to
+            be completed and is not; VerificationError when promise or countersignature are not the gateway's.
         """
         record = job.record
         with self.spool.claim(token_id, sequence):
@@ -448,6 +448,12 @@ class PrintingAgent:
                     f"print {sequence} was reported already, with another result",
                     kind=Kind.CONFLICT,
                     code="outcome-final",
+                )
+            elif not use.report.body:
+                raise RefusedError(
+                    f"print {sequence} was reported, and its receipt was erased here",
+                    kind=Kind.CONFLICT,
+                    code="receipt-erased",
                 )
             return self._send_report(record, machine, use)
 

@@ -1,7 +1,9 @@
 """What an agent must never forget, on disk: its print tokens, signed requests, releases, attempts, outcomes.
 
 One SQLite file with full synchronisation: when a method returns, its record survives a loss of power. Triggers
-keep what was written from being changed. No content key and no plaintext is ever written; release keys stay sealed.
+keep what was written from being changed, but for an erasure: of a print that is over, what opens the salted digests in
+the log may be taken out; what convicts a gateway stays. No content key and no plaintext is ever written; release keys
+stay sealed.
 
 Several processes may share a spool. A token is claimed while its agent talks to a gateway, a use while it is
 being printed; claims are file locks, so the system takes them back when a process dies.
@@ -30,12 +32,14 @@ from platemark.protocol.canonical import JsonValue, object_of, text_of
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.sealing import RecipientKey
+from platemark.protocol.serial import serial_of
 from platemark.protocol.token import PrintToken
 from platemark.protocol.typed_data import Domain, Reservation, ledger_domain
-from platemark.protocol.units import TokenId, id_text
+from platemark.protocol.units import TokenId, id_text, parse_id
 from platemark.sdk.files import disk_errors, make_folder, sync_folder
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_RECORD_VERSION: Final = 1
 _BUSY_SECONDS: Final = 30.0
 _CLAIM_POLL_SECONDS: Final = 0.05
 _SCHEMA: Final = """
@@ -74,21 +78,33 @@ CREATE TABLE attempts (
 CREATE TRIGGER uses_follow BEFORE INSERT ON uses
 WHEN new.sequence <> 1 + (SELECT count(*) FROM uses WHERE token_id = new.token_id AND release IS NOT NULL)
 BEGIN SELECT raise(ABORT, 'a sequence follows the last release'); END;
-CREATE TRIGGER uses_keep_request BEFORE UPDATE OF token_id, sequence, request, detail_salt, detail ON uses
-BEGIN SELECT raise(ABORT, 'a request is never changed'); END;
 CREATE TRIGGER uses_keep_release BEFORE UPDATE OF release, sealed_key ON uses WHEN old.release IS NOT NULL
 BEGIN SELECT raise(ABORT, 'a release is never changed'); END;
-CREATE TRIGGER uses_keep_report BEFORE UPDATE OF result, report ON uses WHEN old.report IS NOT NULL
-BEGIN SELECT raise(ABORT, 'an outcome is never changed'); END;
-CREATE TRIGGER uses_keep_promise BEFORE UPDATE OF promise, receipt ON uses WHEN old.promise IS NOT NULL
-BEGIN SELECT raise(ABORT, 'a promise is never changed'); END;
 CREATE TRIGGER uses_stay BEFORE DELETE ON uses BEGIN SELECT raise(ABORT, 'a use is never deleted'); END;
 CREATE TRIGGER tokens_stay BEFORE DELETE ON tokens BEGIN SELECT raise(ABORT, 'a token is never deleted'); END;
 CREATE TRIGGER tokens_keep BEFORE UPDATE ON tokens BEGIN SELECT raise(ABORT, 'a token is never changed'); END;
 CREATE TRIGGER attempts_stay BEFORE DELETE ON attempts BEGIN SELECT raise(ABORT, 'an attempt is never deleted'); END;
 CREATE TRIGGER attempts_keep BEFORE UPDATE ON attempts WHEN old.ended IS NOT NULL OR new.started <> old.started
 BEGIN SELECT raise(ABORT, 'an attempt is never changed'); END;
-PRAGMA user_version = 1;
+"""
+_KEEPING: Final = """
+CREATE TRIGGER uses_keep_request BEFORE UPDATE OF token_id, sequence, request, detail_salt, detail ON uses
+WHEN NOT (new.token_id IS old.token_id AND new.sequence IS old.sequence AND new.request IS old.request
+    AND new.detail_salt IS zeroblob(32) AND new.detail IS CAST('null' AS BLOB))
+BEGIN SELECT raise(ABORT, 'a request is never changed'); END;
+CREATE TRIGGER uses_keep_report BEFORE UPDATE OF result, report ON uses WHEN old.report IS NOT NULL
+    AND NOT (new.result IS old.result AND new.report IS x'' AND old.promise IS NOT NULL)
+BEGIN SELECT raise(ABORT, 'an outcome is never changed'); END;
+CREATE TRIGGER uses_keep_promise BEFORE UPDATE OF promise, receipt ON uses WHEN old.promise IS NOT NULL
+    AND NOT (new.promise IS old.promise AND new.receipt IS x'')
+BEGIN SELECT raise(ABORT, 'a promise is never changed'); END;
+PRAGMA user_version = 2;
+"""
+"""Each update passes that only erases; everything else about these columns is kept."""
+_FROM_FIRST: Final = """
+DROP TRIGGER uses_keep_request;
+DROP TRIGGER uses_keep_report;
+DROP TRIGGER uses_keep_promise;
 """
 
 
@@ -126,7 +142,7 @@ class TokenRecord:
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record as JSON."""
         return {
-            "version": _VERSION,
+            "version": _RECORD_VERSION,
             "reservation": self.reservation.to_json(),
             "holderSignature": hex_text(self.holder_signature),
             "token": self.text,
@@ -175,8 +191,8 @@ class Spool:
             self._database.execute("PRAGMA foreign_keys = ON")
             with self._writing() as database:
                 (version,) = database.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in _statements(_SCHEMA):
+                if version < _VERSION:
+                    for statement in _statements((_SCHEMA if version == 0 else _FROM_FIRST) + _KEEPING):
                         database.execute(statement)
                 elif version != _VERSION:
                     raise LocalError(
@@ -281,6 +297,44 @@ class Spool:
                 code="spool-conflict",
                 hint="run the same command again",
             ) from error
+
+    def find(self, serial: str) -> tuple[TokenId, int]:
+        """Return the token and the sequence of a part that this agent asked for.
+
+        Errors: RefusedError `serial-unknown`.
+        """
+        with self._disk():
+            rows = self._database.execute("SELECT token_id, sequence FROM uses").fetchall()
+        for text, sequence in rows:
+            token_id = TokenId(parse_id(text))
+            if serial_of(token_id, sequence) == serial:
+                return token_id, int(sequence)
+        raise RefusedError("this agent never asked for that part", kind=Kind.NOT_FOUND, code="serial-unknown")
+
+    def erase(self, token_id: TokenId, sequence: int) -> bool:
+        """Take out of a use what opens the digests in the log: intended print, receipt, both salts; return whether any.
+
+        The use must be over: its outcome was acknowledged. Request, release, result, promise and attempts stay.
+
+        Errors: RefusedError `print-open`, `sequence-unknown`, `token-unknown`.
+        """
+        use = self.machine(token_id).use(sequence)
+        if use.acknowledgement is None:
+            raise RefusedError(
+                f"print {sequence} of this token is not over yet",
+                kind=Kind.CONFLICT,
+                code="print-open",
+                hint="report its outcome first, with: platemark outcome",
+            )
+        with self._writing() as database:
+            changed = database.execute(
+                "UPDATE uses SET detail_salt = zeroblob(32), detail = CAST('null' AS BLOB), report = x'', receipt = x''"
+                " WHERE token_id = ? AND sequence = ? AND report <> x''",
+                (id_text(token_id), sequence),
+            ).rowcount
+        with self._disk():
+            self._database.execute("VACUUM")  # no page of the file holds what was erased
+        return changed > 0
 
     # --- attempts --------------------------------------------------------------------------------------
 

@@ -563,6 +563,10 @@ def _finish(
     return ExitCode.OK if report.holds else ExitCode.VERIFICATION
 
 
+def _listed(value: "JsonValue") -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) and value else "nothing"
+
+
 def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, **more: "JsonValue") -> None:
     from platemark.auditor.render import NOT_CLAIMED, headline, rows
 
@@ -578,6 +582,9 @@ def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, *
         lines.append(headline(report))
         if "status" in report.facts:
             lines.append(f"status: {report.facts['status']} (outcome: {report.facts.get('outcome', 'not known')})")
+        if "disclosed" in report.facts:
+            opened, closed = (_listed(report.facts[name]) for name in ("disclosed", "notDisclosed"))
+            lines.append(f"disclosed: {opened}; not disclosed: {closed}")
         lines.append(f"trusted: {'; '.join(report.trusted) or 'nobody'}")
         invocation.ui.result({}, lines)
         if of_prints:

@@ -1,5 +1,6 @@
 """`platemark passport`: obtain a part's passport, verify it, and make what goes with the part: QR code and label."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +8,13 @@ from typing import Annotated
 import typer
 
 from platemark.cli import values
-from platemark.cli.config import EVERYWHERE, invocation
+from platemark.cli.config import EVERYWHERE, Invocation, invocation
+from platemark.errors import RefusedError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.digests import sha256
-from platemark.protocol.passport import Passport, Responsible
+from platemark.protocol.passport import MAX_BYTES, Content, Passport, Responsible, Statement
 from platemark.protocol.serial import grouped
+from platemark.sdk.files import read_limited
 
 app = typer.Typer(epilog=EVERYWHERE, add_completion=False, rich_markup_mode=None)
 
@@ -26,23 +29,42 @@ def passport(
     preview: Annotated[Path | None, typer.Option("--preview", help="Also save the design's picture, PNG.")] = None,
     responsible: Annotated[str, typer.Option("--responsible", help="Who answers for the part.")] = "",
     contact: Annotated[str, typer.Option("--contact", help="How to reach them.")] = "",
+    disclose: Annotated[
+        list[Statement] | None,
+        typer.Option("--disclose", help="Open only this; may be repeated. Else what the gateway shows."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A passport of the part to take, in place of the gateway's.")
+    ] = None,
 ) -> None:
-    """Obtain a part's passport from the gateway, verify it by itself, and write it with its QR code and label."""
+    """Obtain a part's passport from the gateway, verify it by itself, and write it with its QR code and label.
+
+    With --disclose it opens exactly what is named: what the passport has, what your agent keeps (receipt, detail), what
+    your recovery kit holds (content).
+    """
     run = invocation(context)
     number = values.serial(serial)
     values.check_outputs(output, label, qr, preview)
-    with run.connect() as connection:
-        data = connection.client.passport(number)
+    data = None if source is None else read_limited(source, max_bytes=MAX_BYTES)
+    picture, address = None, ""
+    if data is None or label or qr or preview:
+        with run.connect() as connection:
+            found = _verified(connection.client.passport(number) if data is None else data, number)
+            picture = _picture(found, connection.gateway.url) if label or preview else None
+            address = f"{connection.gateway.url}/v1/parts/{number}"
+    else:
         found = _verified(data, number)
-        if responsible:
-            found = replace(found, responsible=Responsible(responsible, contact))
-        picture = _picture(found, connection.gateway.url) if label or preview else None
-        address = f"{connection.gateway.url}/v1/parts/{number}"
+    if disclose is not None:
+        found = _verified(_opened(run, found, disclose).disclosing(disclose).encode(), number)
+    if responsible:
+        found = replace(found, responsible=Responsible(responsible, contact))
     value: dict[str, JsonValue] = {
         "serial": found.serial,
         "title": found.manifest.title,
         "provisional": found.provisional,
         "form": str(found.form),
+        "disclosed": [str(each) for each in found.disclosed],
+        "notDisclosed": [str(each) for each in found.undisclosed],
     }
     encoded = found.encode()
     link = f"{address}#{sha256(encoded).hex()[:32]}"
@@ -62,6 +84,7 @@ def passport(
             f"serial  {grouped(found.serial)}",
             f"title   {found.manifest.title}",
             f"state   {'provisional: its log is not anchored yet' if found.provisional else 'anchored'}",
+            f"opens   {', '.join(found.disclosed) or 'nothing'}",
         ],
     )
     if found.provisional:
@@ -80,12 +103,40 @@ def _verified(data: bytes, serial: str) -> Passport:
     require(
         found.serial == serial,
         Step.INCLUSION,
-        "the gateway gave the passport of another part",
+        "that is the passport of another part",
         code="serial-unknown",
         expected=grouped(serial),
         found=grouped(found.serial),
     )
     verify_passport(found).raise_if_failed()
+    return found
+
+
+def _opened(run: Invocation, found: Passport, wanted: Collection[Statement]) -> Passport:
+    """Return the passport with what is wanted and not open in it, as far as this machine's records open it.
+
+    Errors: RefusedError `not-kept`; those of spool and recovery kit.
+    """
+    from platemark.agent import disclosing
+
+    missing = [each for each in found.undisclosed if each in wanted]
+    if Statement.CONTENT in missing:
+        record = run.designs.find(found.design_id)
+        if record is None:
+            raise disclosing.not_kept("content")
+        package = record.revision(found.revision).kit(run.passphrase).package
+        found = replace(found, content=Content(package.salt, package.files_root))
+    if {Statement.RECEIPT, Statement.DETAIL} & set(missing):
+        with run.spool() as spool:
+            try:
+                use = spool.machine(found.token_id).use(found.sequence)
+            except RefusedError as error:
+                raise disclosing.not_kept(missing[0]) from error
+        if Statement.RECEIPT in missing:
+            receipt = disclosing.receipt_of(use, found.permission.agent)
+            found = replace(found, receipt=receipt)
+        if Statement.DETAIL in missing:
+            found = replace(found, detail=disclosing.detail_of(use))
     return found
 
 

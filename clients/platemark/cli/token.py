@@ -8,7 +8,7 @@ import typer
 from platemark.cli import values
 from platemark.cli.config import EVERYWHERE, Connection, Invocation, invocation
 from platemark.cli.ui import plural
-from platemark.errors import Kind, RefusedError
+from platemark.errors import Kind, RefusedError, UsageError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.units import TokenId, UnixSeconds, address_text, id_text
 
@@ -189,6 +189,30 @@ def renew(
     )
     if not renewed:
         run.ui.tell("no token of this agent is lost")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    serial: Annotated[str, typer.Argument(help="A part that this machine's agent made.")],
+    yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone.")] = False,
+) -> None:
+    """Erase what opens a part's salted digests here: your references, the intended printer, the receipt, both salts."""
+    from platemark.protocol.serial import grouped
+
+    run = invocation(context)
+    number = values.serial(serial)
+    if not yes:
+        raise UsageError("nothing was erased: it cannot be undone", hint="the same command with --yes")
+    with run.spool() as spool:
+        token_id, sequence = spool.find(number)
+        with spool.claim(token_id, sequence):
+            erased = spool.erase(token_id, sequence)
+    run.ui.result(
+        {"serial": number, "tokenId": id_text(token_id), "sequence": sequence, "erased": erased},
+        [f"{grouped(number)}  {'erased' if erased else 'was erased before'}"],
+    )
+    run.ui.tell("the gateway's copy of the receipt, and files that you wrote or gave away, are erased there")
 
 
 def _lost(run: Invocation, connection: Connection) -> list[TokenId]:

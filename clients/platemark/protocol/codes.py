@@ -215,6 +215,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "count-spent": CodeInfo(Kind.CONFLICT, "All prints of the token are spent", "reserve more prints"),
     "material-not-allowed": CodeInfo(Kind.FORBIDDEN, "The material that is loaded is not allowed"),
     "material-unknown": CodeInfo(Kind.CONFLICT, "Nobody said which material is loaded"),
+    "not-kept": CodeInfo(Kind.NOT_FOUND, "This machine cannot open that statement of a part"),
     "not-released": CodeInfo(Kind.CONFLICT, "A print was never released"),
     "nozzle-too-large": CodeInfo(Kind.CONFLICT, "The nozzle is larger than the design allows"),
     "outcome-exists": CodeInfo(Kind.CONFLICT, "The print has its final outcome already"),
@@ -228,6 +229,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "print-id-used": CodeInfo(Kind.CONFLICT, "A print id was used already"),
     "print-failed": CodeInfo(Kind.CONFLICT, "A print failed for good and was reported so"),
     "print-incomplete": CodeInfo(Kind.CONFLICT, "Not all bodies of the product were made"),
+    "print-open": CodeInfo(Kind.CONFLICT, "A print is not over yet"),
     "print-unknown": CodeInfo(Kind.NOT_FOUND, "There is no such print"),
     "printer-unknown": CodeInfo(Kind.MALFORMED, "There is no such printer"),
     "process-not-offered": CodeInfo(Kind.CONFLICT, "The design is for another process than the printers have"),
@@ -237,6 +239,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     ),
     "receipt-differs": CodeInfo(Kind.MALFORMED, "The gateway countersigned another receipt"),
     "receipt-digest": CodeInfo(Kind.CONFLICT, "An outcome is about another receipt"),
+    "receipt-erased": CodeInfo(Kind.CONFLICT, "The print's receipt was erased on this machine"),
     "receipt-mismatch": CodeInfo(Kind.CONFLICT, "A receipt is not the one that the outcome signed"),
     "recipient-mismatch": CodeInfo(Kind.CONFLICT, "A recipient key is not the one that was signed"),
     "release-differs": CodeInfo(Kind.CONFLICT, "A gateway answered one print in two ways"),
@@ -409,6 +412,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "epoch-changed": CodeInfo(
         Kind.UPSTREAM, "A gateway's log goes on in another epoch", "check the gateway again on chain"
     ),
+    "erasure-own-account": CodeInfo(Kind.CONFLICT, "An account of the gateway itself is not erased"),
     "export-target": CodeInfo(
         Kind.UNAVAILABLE, "The folder for the exported log cannot be written", "make room, or name another folder"
     ),

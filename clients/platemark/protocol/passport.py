@@ -8,7 +8,7 @@ an audit then says "content not disclosed".
 Source: docs/formats.md, passport.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
@@ -84,6 +84,14 @@ class Form(StrEnum):
 
     PUBLIC = "public"
     FULL = "full"
+
+
+class Statement(StrEnum):
+    """What log or chain hold as a salted digest, and a passport opens or not; each by its part's name."""
+
+    RECEIPT = "receipt"
+    CONTENT = "content"
+    DETAIL = "detail"
 
 
 class Status(StrEnum):
@@ -399,6 +407,17 @@ class Passport:
         """How much is opened."""
         return Form.PUBLIC if self.content is None and self.detail is None else Form.FULL
 
+    @property
+    def disclosed(self) -> tuple[Statement, ...]:
+        """The statements that are open in it."""
+        return tuple(each for each in Statement if self._optional_parts()[each] is not None)
+
+    @property
+    def undisclosed(self) -> tuple[Statement, ...]:
+        """The statements that were made and are not open in it; before its outcome a print has no receipt."""
+        made = [each for each in Statement if each is not Statement.RECEIPT or self.outcome is not None]
+        return tuple(each for each in made if each not in self.disclosed)
+
     def redeemed_entry(self) -> RedeemedEntry:
         """Return the log's entry of the redemption; errors: MalformedError."""
         entry = log_entry.decode(self.redeemed.entry)
@@ -418,6 +437,17 @@ class Passport:
     def public(self) -> "Passport":
         """Return the passport without what opens a private design or the request."""
         return replace(self, content=None, detail=None)
+
+    def disclosing(self, statements: Collection[Statement]) -> "Passport":
+        """Return the passport with none of its statements open but these; the material is the receipt's to tell."""
+        told = Statement.RECEIPT in statements
+        return replace(
+            self,
+            receipt=self.receipt if told else None,
+            content=self.content if Statement.CONTENT in statements else None,
+            detail=self.detail if Statement.DETAIL in statements else None,
+            material=self.material if told else "",
+        )
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the passport as JSON; what is not known yet is left out."""

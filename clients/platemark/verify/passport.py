@@ -117,6 +117,8 @@ def verify_passport(
         "licenseId": id_text(passport.license_id),
         "sequence": passport.sequence,
         "title": passport.manifest.title,
+        "disclosed": [str(each) for each in passport.disclosed],
+        "notDisclosed": [str(each) for each in passport.undisclosed],
     }
     report.facts |= outcome_facts(passport.outcome_entry(), otherwise="not shown")
     _document_steps(report, passport)
@@ -217,7 +219,7 @@ def _signature_steps(report: Report, passport: Passport) -> None:
         with report.step(Step.VOUCHER, f"the agent signed the outcome: {outcome.result.name.lower()}", _PASSPORT):
             check_outcome(outcome, permission.agent, domain)
     if passport.receipt is None:
-        report.skip(Step.RECEIPT, "no receipt yet", _PASSPORT)
+        report.skip(Step.RECEIPT, "no receipt yet" if outcome is None else "receipt not disclosed", _PASSPORT)
     else:
         with report.step(Step.RECEIPT, "agent and gateway signed the receipt", _PASSPORT):
             _check_receipt(passport)

@@ -1,6 +1,6 @@
-"""The audit table: who did what, never changed, never deleted."""
+"""The audit table: who did what, never deleted, and never changed but to take a person out of it."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,12 +9,22 @@ from platemark.protocol.units import UnixSeconds
 from platemark_gateway.models.append_only import append_only
 from platemark_gateway.models.base import Base
 
+ERASED: Final = "erased"
+"""Stands where an actor or a subject was a person's."""
+_ERASURE: Final = (
+    "new.id = old.id AND new.at = old.at AND new.action = old.action"
+    f" AND new.actor IN (old.actor, '{ERASED}') AND new.subject IN (old.subject, '{ERASED}')"
+    " AND CAST(new.detail AS TEXT) IN (CAST(old.detail AS TEXT), '{}')"
+    " AND (new.correlation_id IS NULL OR coalesce(old.correlation_id, '') = new.correlation_id)"
+)
+"""The only UPDATE that the table takes: towards less, never towards something else."""
+
 
 class AuditEntry(Base):
     """One act.
 
-    `actor` is an address, `gateway`, or `operator` for a command on its machine; `detail` holds identifiers and
-    digests, never secrets.
+    `actor` is an address, `gateway`, `operator` for a command on its machine, or `erased`; `detail` holds identifiers
+    and digests, never secrets.
     """
 
     __tablename__ = "audit_entries"
@@ -28,4 +38,4 @@ class AuditEntry(Base):
     correlation_id: Mapped[str | None] = mapped_column(String(64))
 
 
-append_only(AuditEntry.metadata.tables[AuditEntry.__tablename__])
+append_only(AuditEntry.metadata.tables[AuditEntry.__tablename__], erasure=_ERASURE)

@@ -85,7 +85,9 @@ def may_still_end(token: Token, now: UnixSeconds) -> bool:
 
 
 async def passport(container: Container, serial: str) -> Passport:
-    """Return a part's public passport; without an anchor it is provisional.
+    """Return a part's public passport; without an anchor it is provisional, and of a private design without a receipt.
+
+    The digest of G-code in a receipt would let whoever slices a guess of the file confirm it; its agent has it.
 
     Errors: NotFoundError `serial-unknown`; ConflictError `passport-incomplete`; UnavailableError.
     """
@@ -101,7 +103,8 @@ async def passport(container: Container, serial: str) -> Passport:
     receipt = None
     material = ""
     if envelope is not None and outcome is not None and outcome.receipt_salt is not None:
-        receipt = ReceiptPart(envelope, outcome.receipt_salt)
+        if not documents.design.is_private:
+            receipt = ReceiptPart(envelope, outcome.receipt_salt)
         stated = Receipt.parse(envelope.statement).material
         material = stated.name if stated else ""
     return Passport(

@@ -9,6 +9,7 @@ import pytest
 
 import sample_documents as sample
 from corpus import meshes
+from platemark.agent.disclosing import detail_of, receipt_of
 from platemark.agent.job import Body
 from platemark.agent.printers.printing import Printer, PrintRun, Progress
 from platemark.agent.printers.simulated import SimulatedPrinter, simulated_printers
@@ -186,6 +187,30 @@ def test_a_print_can_wait_for_inspection_and_be_rejected(world: World, spool: Sp
     with pytest.raises(RefusedError) as refused:
         agent.report(world.record.token_id, made.sequence, Result.COMPLETED, job=job)
     assert refused.value.code == "outcome-final"
+
+
+def test_a_print_whose_receipt_was_erased_is_not_reported_again(world: World, spool: Spool) -> None:
+    agent, token_id = agent_of(world, spool), world.record.token_id
+    made, _ = agent.print_one(token_id, ["ada"], references=["the order of Anna"])
+    use, machine_key = spool.machine(token_id).use(made.sequence), world.record.reservation.agent
+    detail, receipt = detail_of(use), receipt_of(use, machine_key)
+    assert detail.intended.references == ("the order of Anna",)
+    assert detail.intended.digest(detail.salt) == use.request.signed.request.detail
+    assert Receipt.parse(receipt.envelope.statement).sequence == made.sequence
+    assert spool.erase(token_id, made.sequence)
+    use = spool.machine(token_id).use(made.sequence)
+    for opening in (lambda: detail_of(use), lambda: receipt_of(use, machine_key)):
+        with pytest.raises(RefusedError) as refused:
+            opening()
+        assert refused.value.code == "not-kept"
+    job = agent.prepare(token_id, ["ada"])
+    for result, code in ((Result.COMPLETED, "receipt-erased"), (Result.FAILED, "outcome-final")):
+        with pytest.raises(RefusedError) as refused:
+            agent.report(token_id, made.sequence, result, job=job)
+        assert refused.value.code == code
+    assert agent.resend(token_id) == []
+    again, _ = agent.print_one(token_id, ["ada"])
+    assert again.sequence == made.sequence + 1
 
 
 def test_what_was_not_made_is_not_reported_as_completed(world: World, spool: Spool) -> None:

@@ -15,6 +15,7 @@ from platemark.agent.spool import Spool, TokenRecord
 from platemark.errors import LocalError, MalformedError, RefusedError
 from platemark.geometry.stl import write_stl
 from platemark.protocol.permission import AgentSeed
+from platemark.protocol.serial import serial_of
 from platemark.protocol.units import Digest32, TokenId
 from platemark.protocol.voucher import RedemptionRequest
 from simulators.print_desk import World, make_world
@@ -180,6 +181,104 @@ def test_a_wrong_seed_signs_for_nobody(world: World) -> None:
     assert world.record.agent_key(AgentSeed(bytes(32))).address != sample.AGENT.address
     with pytest.raises(MalformedError):
         TokenRecord.from_json({"version": 1})
+
+
+REFERENCES = {"printer": "ada", "parts": [], "references": ["the order of Anna"]}
+
+
+def with_marks(world: World, sequence: int) -> Use:
+    """Return a use that is over, with a reference, a receipt and salts."""
+    use = whole(world, sequence)
+    return Use(
+        replace(use.request, detail_salt=b"\xa5" * 32, detail=REFERENCES),
+        use.answer,
+        Report(1, b'{"salt":"salt of the receipt","statement":"statement"}'),
+        Acknowledgement("promise", b'{"payload":"statement"}'),
+    )
+
+
+MARKS = (b"the order of Anna", b"\xa5" * 32, b"salt of the receipt", b"statement")
+
+
+def test_what_opens_the_digests_of_a_print_is_erased_from_the_file(world: World, spool: Spool) -> None:
+    token_id, path = world.record.token_id, spool.folder / "spool.sqlite3"
+    for sequence in (1, 2):
+        spool.record(token_id, with_marks(world, sequence))
+    assert all(mark in path.read_bytes() for mark in MARKS)
+    other = spool.machine(token_id).use(2)
+    assert spool.erase(token_id, 1)
+    assert not spool.erase(token_id, 1)
+    machine, before = spool.machine(token_id), with_marks(world, 1)
+    use = machine.use(1)
+    assert (use.request.signed, use.answer) == (before.request.signed, before.answer)
+    assert use.report == Report(1, b"")
+    assert use.acknowledgement == Acknowledgement("promise", b"")
+    assert machine.use(2) == other
+    assert spool.erase(token_id, 2)
+    data = b"".join(file.read_bytes() for file in spool.folder.iterdir() if file.is_file())
+    assert [mark for mark in MARKS if mark in data] == []
+    assert spool.machine(token_id).next_sequence() == 3
+    spool.record(token_id, use)
+
+
+def test_a_print_that_is_not_over_is_not_erased(world: World, spool: Spool) -> None:
+    token_id, use = world.record.token_id, with_marks(world, 1)
+    for part in (replace(use, report=None, acknowledgement=None), replace(use, acknowledgement=None)):
+        spool.record(token_id, part)
+        with pytest.raises(RefusedError) as refused:
+            spool.erase(token_id, 1)
+        assert refused.value.code == "print-open"
+    assert spool.machine(token_id).use(1) == replace(use, acknowledgement=None)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE uses SET detail_salt = zeroblob(32)",
+        "UPDATE uses SET detail = CAST('null' AS BLOB)",
+        "UPDATE uses SET detail_salt = zeroblob(32), detail = CAST('null' AS BLOB), request = x'00'",
+        "UPDATE uses SET report = x'', result = 2",
+        "UPDATE uses SET report = x'00'",
+        "UPDATE uses SET receipt = x'', promise = 'another'",
+        "UPDATE uses SET promise = NULL, receipt = NULL, report = NULL, result = NULL",
+    ],
+)
+def test_half_an_erasure_is_refused_by_the_file(world: World, spool: Spool, statement: str) -> None:
+    spool.record(world.record.token_id, with_marks(world, 1))
+    with sqlite3.connect(spool.folder / "spool.sqlite3") as database, pytest.raises(sqlite3.IntegrityError):
+        database.execute(statement)
+    database.close()
+
+
+def test_records_of_the_first_version_are_taken_over(tmp_path: Path, world: World, spool: Spool) -> None:
+    use = with_marks(world, 1)
+    spool.record(world.record.token_id, use)
+    spool.close()
+    database = sqlite3.connect(tmp_path / "spool" / "spool.sqlite3")
+    for name, columns in (
+        ("request", "request, detail"),
+        ("report", "result, report"),
+        ("promise", "promise, receipt"),
+    ):
+        database.execute(f"DROP TRIGGER uses_keep_{name}")
+        database.execute(
+            f"CREATE TRIGGER uses_keep_{name} BEFORE UPDATE OF {columns} ON uses "
+            "BEGIN SELECT raise(ABORT, 'never changed'); END"
+        )
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    opened = Spool(tmp_path / "spool")
+    assert list(opened.machine(world.record.token_id)) == [use]
+    assert opened.erase(world.record.token_id, 1)
+
+
+def test_a_part_is_found_by_its_serial(world: World, spool: Spool) -> None:
+    spool.record(world.record.token_id, whole(world, 1))
+    assert spool.find(serial_of(world.record.token_id, 1)) == (world.record.token_id, 1)
+    with pytest.raises(RefusedError) as refused:
+        spool.find(serial_of(world.record.token_id, 2))
+    assert refused.value.code == "serial-unknown"
 
 
 KILLED = """

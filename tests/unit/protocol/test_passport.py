@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import sample_documents as sample
 from golden import golden
 from platemark.errors import MalformedError
 from platemark.protocol import passport
-from platemark.protocol.passport import Form, LoggedEntry, Passport, PassportPartError, Status
+from platemark.protocol.passport import Form, LoggedEntry, Passport, PassportPartError, Statement, Status
 from platemark.protocol.units import DesignId, LicenseId
 
 
@@ -36,6 +37,29 @@ def test_the_public_form_opens_nothing() -> None:
     assert b"bay 4" not in replace(public, receipt=None).encode()
     assert replace(sample.PASSPORT, content=None).form is Form.FULL
     assert replace(sample.PASSPORT, detail=None).form is Form.FULL
+
+
+@pytest.mark.parametrize("chosen", [set(found) for size in range(4) for found in combinations(Statement, size)])
+def test_a_passport_discloses_exactly_what_is_chosen(chosen: set[Statement]) -> None:
+    found = sample.PASSPORT.disclosing(chosen)
+    assert (set(found.disclosed), set(found.undisclosed)) == (chosen, set(Statement) - chosen)
+    assert Passport.parse(found.encode()) == found
+    data = found.encode()
+    salts = {
+        Statement.RECEIPT: sample.RECEIPT_SALT,
+        Statement.CONTENT: sample.CONTENT_SALT,
+        Statement.DETAIL: sample.DETAIL_SALT,
+    }
+    assert {each for each, salt in salts.items() if salt.hex().encode() in data} == chosen
+    assert found.material == (sample.PASSPORT.material if Statement.RECEIPT in chosen else "")
+    assert found.disclosing(frozenset(Statement)) == found, (
+        "what is closed cannot be opened again from the passport alone"
+    )
+
+
+def test_a_print_that_has_not_ended_keeps_no_receipt_closed() -> None:
+    fresh = replace(sample.PASSPORT, outcome=None, receipt=None).public()
+    assert (fresh.disclosed, fresh.undisclosed) == ((), (Statement.CONTENT, Statement.DETAIL))
 
 
 def test_a_fresh_print_has_a_provisional_passport() -> None:

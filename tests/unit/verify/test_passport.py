@@ -18,6 +18,7 @@ from platemark.protocol.passport import (
     Passport,
     PassportPartError,
     ReceiptPart,
+    Statement,
     Status,
 )
 from platemark.protocol.receipt import sign_receipt
@@ -102,6 +103,30 @@ def test_public_form_says_that_content_is_not_disclosed() -> None:
     report = on_chain(GOOD.public())
     assert report.failures == []
     assert any(finding.detail == "content not disclosed" for finding in report.findings)
+
+
+@pytest.mark.parametrize("chosen", [{each} for each in Statement] + [set()], ids=str)
+def test_single_statements_are_verified_and_told_with_those_that_are_closed(chosen: set[Statement]) -> None:
+    report = on_chain(replace(GOOD, detail=SAMPLE_DETAIL).disclosing(chosen))
+    assert report.failures == []
+    assert report.facts["disclosed"] == [str(each) for each in Statement if each in chosen]
+    assert report.facts["notDisclosed"] == [str(each) for each in Statement if each not in chosen]
+    held = {finding.detail for finding in report.findings if finding.verdict is Verdict.HOLDS}
+    opened = {
+        Statement.RECEIPT: "agent and gateway signed the receipt",
+        Statement.CONTENT: "the registrant committed to these files",
+        Statement.DETAIL: "the opened detail is the one in the request",
+    }
+    assert {each for each, detail in opened.items() if detail in held} == chosen
+    skipped = {finding.detail for finding in report.findings if finding.verdict is Verdict.NOT_CHECKED}
+    assert ("receipt not disclosed" in skipped) == (Statement.RECEIPT not in chosen)
+
+
+def test_a_statement_of_another_part_is_no_disclosure_of_this_one() -> None:
+    other = replace(SAMPLE_DETAIL, salt=bytes(32))
+    assert codes(on_chain(replace(GOOD, detail=other).disclosing({Statement.DETAIL}))) == {"detail-mismatch"}
+    receipt = ReceiptPart(ENVELOPE, bytes(32))
+    assert codes(on_chain(replace(GOOD, receipt=receipt).disclosing({Statement.RECEIPT}))) == {"receipt-mismatch"}
 
 
 def test_provisional_passport_holds_but_its_anchor_is_not_checked() -> None:

@@ -104,8 +104,9 @@ function signatures(report: Report, passport: Passport): void {
       signed(voucher, signature, agent, "signature-invalid", "outcome"),
     );
   }
-  if (passport.receipt === null) report.skip("receipt", "no receipt yet", FROM);
-  else report.check("receipt", "agent and gateway signed the receipt", FROM, () => checkReceipt(passport));
+  if (passport.receipt === null) {
+    report.skip("receipt", outcome === null ? "no receipt yet" : "receipt not disclosed", FROM);
+  } else report.check("receipt", "agent and gateway signed the receipt", FROM, () => checkReceipt(passport));
   report.check("release", "the gateway that the holder permitted released and anchored", FROM, () => checkGateway(passport));
   report.check("release", "the gateway's release is for this entry", FROM, () => checkRelease(passport));
 }

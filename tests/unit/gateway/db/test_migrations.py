@@ -126,6 +126,44 @@ async def test_the_audit_table_only_grows(empty_database: Database, statement: s
         assert await session.scalar(text("SELECT actor FROM audit_entries")) == "gateway"
 
 
+ACT = "INSERT INTO audit_entries (id, at, actor, action, subject, detail, correlation_id) VALUES "
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit_entries SET id = id + 1",
+        "UPDATE audit_entries SET at = 2",
+        "UPDATE audit_entries SET action = 'erased'",
+        "UPDATE audit_entries SET actor = 'somebody'",
+        "UPDATE audit_entries SET subject = ''",
+        "UPDATE audit_entries SET detail = '[]'",
+        "UPDATE audit_entries SET correlation_id = 'another'",
+        "UPDATE audit_entries SET actor = 'erased', at = 2",
+    ],
+)
+async def test_an_act_is_never_changed_into_another(empty_database: Database, change: str) -> None:
+    await migrations.upgrade(empty_database)
+    async with empty_database.begin() as session:
+        await session.execute(text(ACT + """(1, 1, '0xab', 'sign-in', '0xab', '{"to": "0xab"}', 'their-request')"""))
+        await session.execute(text(ACT + "(3, 1, 'gateway', 'test', 'x', '{}', NULL)"))
+    for chosen in (" WHERE id = 1", " WHERE id = 3"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with empty_database.begin() as session:
+                await session.execute(text(change + chosen))
+
+
+async def test_a_person_may_be_taken_out_of_an_act(empty_database: Database) -> None:
+    await migrations.upgrade(empty_database)
+    async with empty_database.begin() as session:
+        await session.execute(text(ACT + """(1, 1, '0xab', 'sign-in', '0xab', '{"to": "0xab"}', 'their-request')"""))
+        erasure = "UPDATE audit_entries SET actor = 'erased', subject = 'erased', detail = '{}', correlation_id = NULL"
+        for _ in range(2):
+            await session.execute(text(erasure))
+        found = (await session.execute(text("SELECT * FROM audit_entries"))).one()
+        assert [str(each) for each in found] == ["1", "1", "erased", "sign-in", "erased", "{}", "None"]
+
+
 @pytest.mark.postgresql
 @pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
 async def test_postgresql_does_not_truncate_what_only_grows(empty_database: Database) -> None:
