@@ -58,7 +58,8 @@ def offer(
     revision: Annotated[int | None, typer.Option(min=1, help="The latest by default.")] = None,
 ) -> None:
     """Offer a licence: the gateway accepts it, you sign it, the chain keeps it."""
-    from platemark.protocol.terms_document import OPEN_END, Protection, TermsDocument
+    from platemark.protocol.license_terms import OPEN_END, Protection
+    from platemark.protocol.terms_document import TermsDocument
 
     run = invocation(context)
     number = values.design_id(run, design)
