@@ -15,8 +15,8 @@ from terms_choices import documents
 
 SALT: Final = Digest32(bytes(32))
 SAID: Final = (
-    r"At most (?P<cap>\d+) prints may be made under this licence\.",
-    r"A reservation has at least (?P<smallest_reservation>\d+) prints\.",
+    r"At most (?P<cap>\d+) prints? may be made under this licence\.",
+    r"A reservation has at least (?P<smallest_reservation>\d+) prints?\.",
     r"Failed prints returned: (?P<spares_flat>\d+) a reservation, (?P<spares_per_hundred>\d+) per hundred prints\.",
     r"Prints are reserved with the gateway (?P<gateway>0x\w{40}), or where the owner moves it\.",
     r"Prints may (?P<transferable>not )?be passed on to other accounts\.",

@@ -179,6 +179,10 @@ def _amount(price: Wei, currency: Address) -> str:
     return f"{whole}.{part:018d}".rstrip("0").rstrip(".") + " of the chain's coin"
 
 
+def _prints(count: int) -> str:
+    return "1 print" if count == 1 else f"{count} prints"
+
+
 def _says_spares(document: "TermsDocument") -> Sequence[str]:
     flat, per_hundred = document.spares_flat, document.spares_per_hundred
     return (f"Failed prints returned: {flat} a reservation, {per_hundred} per hundred prints.",)
@@ -251,7 +255,7 @@ TABLE: Final = (
     Term(
         "cap",
         "the most prints that exist under the licence at any time, minted or sold",
-        lambda document: (f"At most {document.cap} prints may be made under this licence.",),
+        lambda document: (f"At most {_prints(document.cap)} may be made under this licence.",),
         lambda document: Rules((_constraint("count", "lteq", document.cap),)),
         arguments=("cap",),
         refused=("CapExceeded",),
@@ -259,7 +263,7 @@ TABLE: Final = (
     Term(
         "smallest reservation",
         "the fewest prints of a reservation",
-        lambda document: (f"A reservation has at least {document.smallest_reservation} prints.",),
+        lambda document: (f"A reservation has at least {_prints(document.smallest_reservation)}.",),
         lambda document: Rules((_constraint(f"{PREFIX}reservedPrints", "gteq", document.smallest_reservation),)),
         arguments=("smallest_reservation",),
         refused=("ReservationTooSmall",),
