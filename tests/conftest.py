@@ -65,6 +65,7 @@ TOGETHER: Final = {
             "tests/integration/test_outbox.py",
             "tests/integration/test_real_clients.py",
             "tests/integration/test_serving.py",
+            "tests/integration/test_terms_are_held.py",
             "tests/races/test_sending_kills.py",
             "tests/unit/gateway/blobs/test_kubo.py",
             "tests/unit/layers/test_layers.py",

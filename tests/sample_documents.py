@@ -9,6 +9,7 @@ from platemark.protocol.cid import raw_cid
 from platemark.protocol.content_key import ContentKey, KeyPackage
 from platemark.protocol.digests import sha256, token_digest
 from platemark.protocol.jws import SigningKey
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.log_entry import OutcomeEntry, RedeemedEntry
 from platemark.protocol.manifest import Constraints, Estimate, Manifest, ManifestFile, Part, Process
 from platemark.protocol.merkle import files_root, leaf_hash, node_hash
@@ -41,7 +42,7 @@ from platemark.protocol.receipt import (
 from platemark.protocol.release import Release
 from platemark.protocol.sealed_file import sealed_bytes
 from platemark.protocol.sealing import RecipientKey
-from platemark.protocol.terms_document import Protection, TermsDocument
+from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.token import PrintToken
 from platemark.protocol.typed_data import Registration, Reservation, ledger_domain, license_domain, registry_domain
 from platemark.protocol.units import Address, DesignId, Digest32, UnixSeconds, Wei, address_text

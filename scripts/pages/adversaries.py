@@ -1,12 +1,11 @@
 """Writes docs/adversaries.md: every lie that a simulator tells, and what names it."""
 
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from writing import write
+from writing import table, write
 
 from platemark.verify.steps import Step
 from simulators.adversary import Lie
@@ -54,12 +53,6 @@ def fact(name: str, value: object) -> str:
 def named_by(lie: Lie) -> str:
     """Return what the report says of a lie."""
     return "<br>".join([*map(finding, lie.finds), *(fact(*each) for each in lie.tells.items())])
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def page() -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from platemark.agent.slicers.basic import BasicSlicer
 from platemark.cli.demo.processes import Server, gateway_program
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 from stack import Ended, command
 
 

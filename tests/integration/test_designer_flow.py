@@ -19,10 +19,11 @@ from platemark.errors import LocalError, PlatemarkError, RefusedError, TryLaterE
 from platemark.geometry.part import load_part
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.cid import Cid, read_file
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.manifest import Constraints, Process
 from platemark.protocol.recovery_kit import LOWEST_COST
 from platemark.protocol.sealed_file import open_sealed
-from platemark.protocol.terms_document import Protection, TermsDocument
+from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.typed_data import Grant
 from platemark.protocol.units import ZERO_ADDRESS, Address, DesignId, LicenseId, Wei
 from platemark.sdk.gateway import GatewayClient

@@ -11,6 +11,7 @@ import sample_documents as sample
 from platemark.errors import DataError, MalformedError
 from platemark.protocol import byte_text, canonical, jws
 from platemark.protocol.decimals import decimal_text, parse_decimal
+from platemark.protocol.license_terms import OPEN_END, Protection
 from platemark.protocol.manifest import Constraints, Manifest, Part, Process
 from platemark.protocol.outcome import Promise, Result
 from platemark.protocol.passport import Passport
@@ -19,7 +20,7 @@ from platemark.protocol.receipt import Attempt, Envelope, Quantities, Quantity, 
 from platemark.protocol.release import Release
 from platemark.protocol.serial import grouped, parse_serial, serial_of
 from platemark.protocol.siwe import SignInMessage
-from platemark.protocol.terms_document import OPEN_END, Protection, TermsDocument
+from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.token import PrintToken
 from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds, Wei
 from platemark.protocol.voucher import IntendedPrint, RedemptionRequest, SignedRequest, burned

@@ -14,9 +14,10 @@ from platemark.protocol.cid import Cid
 from platemark.protocol.content_key import ContentKey, KeyPackage
 from platemark.protocol.deposit import make_deposit
 from platemark.protocol.digests import commitment, sha256
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.manifest import Constraints, Manifest, ManifestFile, Part, Process, named_hash
 from platemark.protocol.merkle import files_root
-from platemark.protocol.terms_document import Protection, TermsDocument
+from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.typed_data import Acceptance, Mint, Offer, Publication, Recall, Registration, Struct, Terms
 from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, UnixSeconds, digest_text, id_text
 from simulators.gateway import SimulatedGateway

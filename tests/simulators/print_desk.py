@@ -14,6 +14,7 @@ from platemark.protocol.byte_text import parse_base64url, parse_signature
 from platemark.protocol.cid import Cid, unixfs_blocks
 from platemark.protocol.content_key import KeyPackage
 from platemark.protocol.digests import sha256
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.log_entry import OutcomeEntry, RedeemedEntry
 from platemark.protocol.manifest import Constraints, Manifest, ManifestFile, Part, Process, named_hash
 from platemark.protocol.merkle import files_root
@@ -23,7 +24,7 @@ from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import Envelope, Receipt
 from platemark.protocol.release import Release, seal_package
 from platemark.protocol.sealed_file import seal
-from platemark.protocol.terms_document import Protection, TermsDocument
+from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.typed_data import Outcome, Registration, Terms
 from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, TokenId, UnixSeconds
 from platemark.protocol.voucher import SignedRequest
@@ -232,6 +233,7 @@ def make_world(
     turns: Sequence[tuple[int, int, int]] = ((0, 0, 0), (0, 0, 0)),
     private: bool = False,
     protection: Protection = Protection.STREAM,
+    materials: Sequence[str] = (),
     prints: int = 3,
     spares: int = 1,
     constraints: Constraints | None = None,
@@ -277,6 +279,7 @@ def make_world(
         design_id=design_id,
         gateway=sample.GATEWAY.address,
         protection=protection,
+        materials=tuple(materials),
         cap=100,
         spares_flat=spares,
         smallest_reservation=2,

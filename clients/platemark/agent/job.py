@@ -21,6 +21,7 @@ from platemark.agent.spool import TokenRecord
 from platemark.errors import Kind, LocalError, MalformedError, RefusedError, VerificationError
 from platemark.geometry.mesh import check_fits, turned_size
 from platemark.protocol.cid import Cid, Codec, read_file
+from platemark.protocol.license_terms import Demands
 from platemark.protocol.manifest import Manifest, ManifestFile, Part, Process
 from platemark.protocol.permission import LAST_RELEASE_BEFORE_EXPIRY_SECONDS
 from platemark.protocol.receipt import Material
@@ -116,9 +117,10 @@ def prepare(
     registered = chain.revision(token.design_id, token.revision)
     manifest = _manifest(token, registered, blocks)
     terms, document = _terms(record, token, desk, blocks)
-    _check_material(manifest, document, material)
+    demands = document.demands()
+    _check_material(manifest, demands, material)
     for printer in printers:
-        check_printer(manifest, document, printer, slicers)
+        check_printer(manifest, demands, printer, slicers)
     return Job(record, token, manifest, material, terms, document, registered, _sealed(manifest, blocks))
 
 
@@ -138,7 +140,7 @@ def check_time(token: PrintToken, now: UnixSeconds) -> None:
         )
 
 
-def check_printer(manifest: Manifest, document: TermsDocument, printer: Printer, slicers: Sequence[Slicer]) -> Slicer:
+def check_printer(manifest: Manifest, demands: Demands, printer: Printer, slicers: Sequence[Slicer]) -> Slicer:
     """Return the slicer with which a printer can make this product as terms and manifest demand; errors above."""
     constraints = manifest.constraints
     if constraints.process is not Process.FDM:
@@ -153,7 +155,7 @@ def check_printer(manifest: Manifest, document: TermsDocument, printer: Printer,
             kind=Kind.CONFLICT,
             code="nozzle-too-large",
         )
-    slicer = choose_slicer(slicers, printer, document.protection, needs_supports=bool(constraints.supports))
+    slicer = choose_slicer(slicers, printer, demands.protection, needs_supports=bool(constraints.supports))
     for part in manifest.parts:
         size = turned_size(part.bounding_box_mm, part.orientation)
         check_fits(size, printer.volume_mm, printer=f"printer {printer.name}")
@@ -204,8 +206,8 @@ def _terms(
     return terms, check_digest(terms, _block(blocks, Cid(Codec.RAW, terms.terms_digest)))
 
 
-def _check_material(manifest: Manifest, document: TermsDocument, material: Material | None) -> None:
-    for allowed in (document.materials, manifest.constraints.materials):
+def _check_material(manifest: Manifest, demands: Demands, material: Material | None) -> None:
+    for allowed in (demands.materials, manifest.constraints.materials):
         if not allowed:
             continue
         if material is None:

@@ -33,13 +33,13 @@ from platemark.geometry.mesh import Mesh
 from platemark.protocol import canonical, log_entry
 from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.digests import recipient_digest, token_digest
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.log_entry import OutcomeEntry
 from platemark.protocol.outcome import Promise, Result
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import MAX_ATTEMPTS, Envelope, Material
 from platemark.protocol.serial import serial_of
-from platemark.protocol.terms_document import Protection
 from platemark.protocol.units import Digest32, TokenId, digest_text
 from platemark.protocol.voucher import IntendedPrint, RedemptionRequest
 from platemark.sdk.answers import OutcomeAnswer, PrintAnswer
@@ -200,9 +200,10 @@ class PrintingAgent:
             material=material,
             now=self.clock.now(),
         )
-        if self.keep_gcode is not None and job.document.protection is not Protection.FILE:
+        protection = job.document.demands().protection
+        if self.keep_gcode is not None and protection is not Protection.FILE:
             raise RefusedError(
-                f"the terms' protection is {job.document.protection}: no G-code may be kept",
+                f"the terms' protection is {protection}: no G-code may be kept",
                 kind=Kind.CONFLICT,
                 code="protection-not-kept",
                 hint="print without keeping it",
@@ -330,7 +331,7 @@ class PrintingAgent:
                 f"a print is tried {MAX_ATTEMPTS} times at most", kind=Kind.CONFLICT, code="attempts-spent"
             )
         token_id = job.token.token_id
-        slicer = check_printer(job.manifest, job.document, printer, self.slicers)
+        slicer = check_printer(job.manifest, job.document.demands(), printer, self.slicers)
         supports = bool(job.manifest.constraints.supports)
         sliced = {
             part: self._slice(slicer, printer, part, meshes[part], supports=supports)

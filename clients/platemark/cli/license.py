@@ -13,7 +13,6 @@ from platemark.protocol.canonical import JsonValue
 from platemark.protocol.units import (
     ZERO_ADDRESS,
     DesignId,
-    Digest32,
     UnixSeconds,
     address_text,
     id_text,
@@ -21,6 +20,9 @@ from platemark.protocol.units import (
 
 if TYPE_CHECKING:
     from platemark.designer.licensing import Licensor
+    from platemark.designer.templates import Template
+    from platemark.protocol.manifest import Manifest
+    from platemark.protocol.terms_document import TermsDocument
     from platemark.protocol.typed_data import Terms
     from platemark.sdk.answers import LicenseState
 
@@ -39,69 +41,113 @@ PAYOUTS = ("purchase", "as-printed")
 def offer(
     context: typer.Context,
     design: Annotated[str, typer.Argument(help="The design's id, or the beginning of one that is known here.")],
-    cap: Annotated[int, typer.Option("--cap", "--prints", help="Most prints of this licence.")],
-    price: Annotated[str, typer.Option(help="Of one print: 0.01, 5gwei; of a token also: 1250 units.")] = "0",
+    template: Annotated[str | None, typer.Option(help="Begin with ready terms: personal, shop-batch, repair.")] = None,
+    cap: Annotated[int | None, typer.Option("--cap", "--prints", help="Most prints of this licence.")] = None,
+    price: Annotated[
+        str | None, typer.Option(help="Of one print: 0.01, 5gwei; of a token also: 1250 units. [default: 0]")
+    ] = None,
     currency: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The ERC-20 of the price.")] = None,
-    payout: Annotated[str, typer.Option(help="When you are paid: purchase, or as-printed.")] = "purchase",
-    spares_flat: Annotated[int, typer.Option(min=0, max=65_535, help="Failed prints given back a reservation.")] = 0,
-    spares_per_hundred: Annotated[int, typer.Option(min=0, max=65_535, help="And for every 100 prints.")] = 0,
-    smallest: Annotated[int, typer.Option(min=1, max=65_535, help="Smallest reservation.")] = 1,
-    protection: Annotated[str, typer.Option(help="stream, delete-after or file.")] = "stream",
+    payout: Annotated[
+        str | None, typer.Option(help="When you are paid: purchase, or as-printed. [default: purchase]")
+    ] = None,
+    spares_flat: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Failed prints given back a reservation. [default: 0]")
+    ] = None,
+    spares_per_hundred: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="And for every 100 prints. [default: 0]")
+    ] = None,
+    smallest: Annotated[int | None, typer.Option(min=1, max=65_535, help="Smallest reservation. [default: 1]")] = None,
+    protection: Annotated[str | None, typer.Option(help="stream, delete-after or file. [default: stream]")] = None,
     not_before: Annotated[str | None, typer.Option(help="Reservations from: 2031-01-01, +1d.")] = None,
     not_after: Annotated[str | None, typer.Option(help="Reservations until: 2031-12-31, +90d.")] = None,
     on_sale: Annotated[bool, typer.Option("--on-sale", help="Let anybody buy; otherwise you mint.")] = False,
-    transferable: Annotated[bool, typer.Option("--transferable", help="Prints may be passed on.")] = False,
+    transferable: Annotated[
+        bool | None, typer.Option("--transferable/--not-transferable", help="May prints be passed on. [default: no]")
+    ] = None,
     materials: Annotated[list[str] | None, typer.Option("--material", help="An allowed material.")] = None,
-    commercial: Annotated[bool, typer.Option("--commercial/--non-commercial", help="May parts be sold.")] = True,
-    attribution: Annotated[bool, typer.Option("--attribution", help="The designer is named with the part.")] = False,
-    clauses: Annotated[list[str] | None, typer.Option("--clause", help="A further sentence, held by paper.")] = None,
+    any_material: Annotated[bool, typer.Option("--any-material", help="Leave the material to the design.")] = False,
+    commercial: Annotated[
+        bool | None, typer.Option("--commercial/--non-commercial", help="May parts be sold. [default: yes]")
+    ] = None,
+    attribution: Annotated[
+        bool | None,
+        typer.Option("--attribution/--no-attribution", help="Is the designer named with the part. [default: no]"),
+    ] = None,
+    clauses: Annotated[
+        list[str] | None, typer.Option("--clause", help="A further sentence, held by paper; instead of a template's.")
+    ] = None,
     revision: Annotated[int | None, typer.Option(min=1, help="The latest by default.")] = None,
+    only_show: Annotated[bool, typer.Option("--show", help="Only show the terms; nothing is signed.")] = False,
 ) -> None:
-    """Offer a licence: the gateway accepts it, you sign it, the chain keeps it."""
-    from platemark.protocol.terms_document import OPEN_END, Protection, TermsDocument
+    """Offer a licence: you read its terms, the gateway accepts it, you sign it, the chain keeps it."""
+    from platemark.designer.licensing import check_materials
+    from platemark.designer.templates import chosen
+    from platemark.protocol.license_terms import OPEN_END, Protection
+    from platemark.protocol.terms_document import TermsDocument
 
     run = invocation(context)
     number = values.design_id(run, design)
-    if cap < 1:
-        raise UsageError(f"a licence has at least one print, not {cap}", hint="--cap N")
-    if protection not in set(Protection):
-        raise UsageError(f"{protection[:20]!r} is no protection", hint=f"one of {', '.join(Protection)}")
-    if payout not in PAYOUTS:
-        raise UsageError(f"{payout[:20]!r} is no payout", hint=f"one of {', '.join(PAYOUTS)}")
+    choices = chosen(
+        template,
+        {
+            "cap": cap,
+            "price": price,
+            "payout": payout,
+            "spares_flat": spares_flat,
+            "spares_per_hundred": spares_per_hundred,
+            "smallest_reservation": smallest,
+            "protection": protection,
+            "transferable": transferable,
+            "materials": () if any_material else tuple(materials) if materials else None,
+            "commercial": commercial,
+            "attribution": attribution,
+            "clauses": tuple(clauses) if clauses else None,
+        },
+    )
+    _check_choices(choices)
+    if materials and any_material:
+        raise UsageError("--material and --any-material exclude each other")
+    if currency is not None and price is None and template is not None:
+        raise UsageError("a template's price is in the chain's coin, not in a token", hint="--price N")
     with run.connect(run.account) as connection:
         now = connection.clock.now()
-        chosen, key_commitment, title = _revision(run, connection, number, revision)
+        licensed, manifest = _revision(run, connection, number, revision)
         token = ZERO_ADDRESS if currency is None else values.address(currency)
         try:
             document = TermsDocument(
-                title=title,
+                title=manifest.title,
                 design_id=number,
                 gateway=connection.gateway.address,
-                protection=Protection(protection),
-                cap=cap,
-                price=license_money.price(run, connection, price, token),
+                protection=Protection(choices.protection),
+                cap=choices.cap,
+                price=license_money.price(run, connection, choices.price, token),
                 currency=token,
-                payout=PAYOUTS.index(payout),
+                payout=PAYOUTS.index(choices.payout),
                 not_before=UnixSeconds(0) if not_before is None else values.moment(not_before, now),
                 not_after=OPEN_END if not_after is None else values.moment(not_after, now),
-                spares_flat=spares_flat,
-                spares_per_hundred=spares_per_hundred,
-                smallest_reservation=smallest,
-                transferable=transferable,
-                materials=tuple(materials or ()),
-                commercial=commercial,
-                attribution=attribution,
-                clauses=tuple(clauses or ()),
+                spares_flat=choices.spares_flat,
+                spares_per_hundred=choices.spares_per_hundred,
+                smallest_reservation=choices.smallest_reservation,
+                transferable=choices.transferable,
+                materials=choices.materials,
+                commercial=choices.commercial,
+                attribution=choices.attribution,
+                clauses=choices.clauses,
             )
             document.encode()
         except MalformedError as error:
             raise UsageError(error.message, code=error.code, hint=error.hint) from error
+        check_materials(document, manifest)
+        if only_show:
+            run.ui.result({"document": document.to_json()}, _words(document))
+            return
+        run.ui.tell("you sign these terms:")
+        for line in _words(document):
+            run.ui.tell(f"  {line}")
         run.unfinished.hint = f"the offer may be under way; look before you repeat it: {_listing(number)}"
         license_id, state = _licensor(run, connection).offer(
-            document, revision=chosen, key_commitment=key_commitment, on_sale=on_sale
+            document, revision=licensed, key_commitment=manifest.key_commitment, on_sale=on_sale
         )
-    for sentence in document.sentences():
-        run.ui.tell(f"  {sentence.text} [{sentence.enforced_by}]")
     run.ui.result({**_state(state), "smallestSpares": smallest_spares(state.terms)}, [id_text(license_id)])
     _tell_spares(run, state.terms)
     if on_sale:
@@ -110,6 +156,21 @@ def offer(
         run.ui.tell(f"prints paid as printed are sold only; next: platemark license sale {id_text(license_id)} on")
     else:
         run.ui.tell(f"next: platemark license mint {id_text(license_id)} --to ADDRESS --prints N")
+
+
+@app.command()
+def templates(context: typer.Context) -> None:
+    """List the ready terms that an offer can begin with."""
+    from platemark.designer.templates import TEMPLATES
+
+    run = invocation(context)
+    run.ui.table(
+        "templates",
+        [{"name": each.name, "purpose": each.purpose, "choices": each.choices()} for each in TEMPLATES.values()],
+        ["template", "what it is for"],
+        [[each.name, each.purpose] for each in TEMPLATES.values()],
+    )
+    run.ui.tell("its terms: platemark license offer DESIGN --template NAME --show")
 
 
 @app.command()
@@ -161,8 +222,10 @@ def raise_(
     with run.connect(run.account) as connection:
         number = values.license_id(typed, connection)
         design = fetch_license(connection.client, connection.gateway, number).terms.design_id
-        chosen, key_commitment, _ = _revision(run, connection, design, revision)
-        state = _licensor(run, connection).raise_revision(number, revision=chosen, key_commitment=key_commitment)
+        chosen, manifest = _revision(run, connection, design, revision)
+        state = _licensor(run, connection).raise_revision(
+            number, revision=chosen, key_commitment=manifest.key_commitment
+        )
     run.ui.result(
         {
             "licenseId": id_text(number),
@@ -252,7 +315,7 @@ def show(
         balance = None if account is None else connection.client.balance(number, account)
     value = _state(found.state)
     value["document"] = found.document.to_json()
-    lines = [f"{sentence.text} [{sentence.enforced_by}]" for sentence in found.document.sentences()]
+    lines = _words(found.document)
     lines.append(f"{found.state.minted} of {found.terms.cap} prints are minted.")
     if found.state.gateway != found.terms.gateway:
         lines.append(f"It was moved: the gateway {address_text(found.state.gateway)} serves it now.")
@@ -278,17 +341,32 @@ def _licensor(run: Invocation, connection: Connection) -> "Licensor":
 
 def _revision(
     run: Invocation, connection: Connection, number: DesignId, revision: int | None
-) -> tuple[int, Digest32, str]:
-    """Return the revision to license, its key commitment and its title, from our record or the checked manifest."""
+) -> tuple[int, "Manifest"]:
+    """Return the revision to license and its manifest, from our record or checked."""
     from platemark.designer.registering import fetch_manifest
 
     record = run.designs.find(number)
-    if record is not None:
-        chosen = revision or max(record.revisions())
-        manifest = record.revision(chosen).manifest
-    else:
-        chosen, manifest = fetch_manifest(connection.client, number, revision)
-    return chosen, manifest.key_commitment, manifest.title
+    if record is None:
+        return fetch_manifest(connection.client, number, revision)
+    chosen = revision or max(record.revisions())
+    return chosen, record.revision(chosen).manifest
+
+
+def _check_choices(choices: "Template") -> None:
+    """Pass when the choices are such that a document may be made of them; errors: UsageError."""
+    from platemark.protocol.license_terms import Protection
+
+    if choices.cap < 1:
+        raise UsageError(f"a licence has at least one print, not {choices.cap}", hint="--cap N, or --template NAME")
+    if choices.protection not in set(Protection):
+        raise UsageError(f"{choices.protection[:20]!r} is no protection", hint=f"one of {', '.join(Protection)}")
+    if choices.payout not in PAYOUTS:
+        raise UsageError(f"{choices.payout[:20]!r} is no payout", hint=f"one of {', '.join(PAYOUTS)}")
+
+
+def _words(document: "TermsDocument") -> list[str]:
+    """Return terms as they are shown, each with who holds it."""
+    return [f"{sentence.text} [{sentence.enforced_by}]" for sentence in document.sentences()]
 
 
 def smallest_spares(terms: "Terms") -> int:

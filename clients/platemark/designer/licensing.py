@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from platemark.designer.signing import OFFER_SECONDS, Signer
 from platemark.errors import Kind, RefusedError, UsageError
 from platemark.protocol.accounts import AccountKey
+from platemark.protocol.manifest import Manifest
 from platemark.protocol.terms_document import TermsDocument
 from platemark.protocol.typed_data import Acceptance, Grant, Mint, MintBatch, Move, Offer, Sale
 from platemark.protocol.units import (
@@ -204,6 +205,20 @@ class Licensor(Signer):
             return state.status == "final"
 
         return self._patience.until(lambda: self._client.license(license_id), final, "the offer")
+
+
+def check_materials(document: TermsDocument, manifest: Manifest) -> None:
+    """Pass when some material is allowed by terms and design alike; an agent would refuse every print otherwise.
+
+    Errors: UsageError `materials-exclusive`.
+    """
+    ours, theirs = document.materials, manifest.constraints.materials
+    if ours and theirs and not {name.casefold() for name in ours} & {name.casefold() for name in theirs}:
+        raise UsageError(
+            f"the terms allow {' or '.join(ours)}, the design {' or '.join(theirs)}",
+            code="materials-exclusive",
+            hint="--material NAME, or --any-material",
+        )
 
 
 def check_room(state: LicenseState, prints: int) -> None:

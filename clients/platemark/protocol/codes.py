@@ -189,6 +189,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "license-differs": CodeInfo(Kind.CONFLICT, "The permission is for another licence"),
     "license-moved": CodeInfo(Kind.CONFLICT, "Another gateway serves the licence", "ask that gateway"),
     "license-unknown": CodeInfo(Kind.NOT_FOUND, "There is no such licence"),
+    "materials-exclusive": CodeInfo(Kind.MALFORMED, "Terms and design allow no material in common"),
     "nothing-owed": CodeInfo(Kind.CONFLICT, "Nothing is owed to the account in this currency"),
     "paid-mismatch": CodeInfo(Kind.CONFLICT, "Buyers paid something else than the price"),
     "refunded-mismatch": CodeInfo(Kind.CONFLICT, "Holders were refunded something else than the price"),

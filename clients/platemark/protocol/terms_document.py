@@ -2,16 +2,14 @@
 
 Each sentence says who holds it: the contract (the chain refuses otherwise), the agent (the print centre's program
 refuses otherwise) or paper (nothing but the agreement). The document's numbers are those of the terms on chain;
-sentences and policy follow from them, so that the three cannot contradict each other: `parse` derives both again.
+sentences and policy follow from them by the table of `license_terms`, so that the three cannot contradict each other:
+`parse` derives both again.
 
 Evolution: other wording or another policy is another version.
 Source: ODRL 2.2; docs/formats.md, terms document.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final, Self
 
 from platemark.errors import MalformedError, VerificationError
@@ -19,6 +17,16 @@ from platemark.protocol import canonical
 from platemark.protocol.canonical import JsonValue, integer_of, object_of
 from platemark.protocol.cid import LEAF_BYTES, Cid, raw_cid
 from platemark.protocol.digests import sha256
+from platemark.protocol.license_terms import (
+    OPEN_END,
+    Demands,
+    Protection,
+    Sentence,
+    compile_arguments,
+    compile_demands,
+    compile_policy,
+    compile_sentences,
+)
 from platemark.protocol.plain_text import line_of, lines_of
 from platemark.protocol.typed_data import Terms
 from platemark.protocol.units import (
@@ -35,7 +43,7 @@ from platemark.protocol.units import (
     parse_id,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BYTES: Final = LEAF_BYTES
 MAX_CLAUSES: Final = 64
 MAX_MATERIALS: Final = 32
@@ -44,40 +52,9 @@ HIGHEST_SPARES_PER_HUNDRED: Final = 50
 MOST_USES: Final = 65_535
 
 _UINT40: Final = (1 << 40) - 1
-OPEN_END: Final = UnixSeconds(_UINT40)
-"""A licence that ends then never does."""
 _FREE: Final = Wei(0)
 _AT_ONCE: Final = UnixSeconds(0)
 _UINT96: Final = (1 << 96) - 1
-_WEI_DIGITS: Final = 18
-
-
-class Enforcer(StrEnum):
-    """Who holds a sentence."""
-
-    CONTRACT = "contract"
-    AGENT = "agent"
-    PAPER = "paper"
-
-
-class Protection(StrEnum):
-    """What may lie readable at the print centre: nothing, G-code while it prints, or the file."""
-
-    STREAM = "stream"
-    DELETE_AFTER = "delete-after"
-    FILE = "file"
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One rule in plain words, and who holds it."""
-
-    text: str
-    enforced_by: Enforcer
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the sentence as the document holds it."""
-        return {"text": self.text, "enforcedBy": str(self.enforced_by)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,44 +97,23 @@ class TermsDocument:
             raise _unsound(f"spares are at most {HIGHEST_SPARES_PER_HUNDRED} per hundred prints")
         if 2 * self._spares(self.smallest_reservation) > self.smallest_reservation:
             raise _unsound("the smallest reservation would have more spares than half its prints")
+        if self.payout and not self.price:
+            raise _unsound("prints that are paid as printed have a price")
         largest = min(self.cap, MOST_USES)
         if largest + self._spares(largest) > MOST_USES:
             raise _unsound(f"prints and spares of a reservation could pass {MOST_USES}")
 
     def sentences(self) -> tuple[Sentence, ...]:
         """Return the rules in plain words, in their fixed order."""
-        return (*self._contract_sentences(), *self._agent_sentences(), *self._paper_sentences())
+        return compile_sentences(self)
 
     def policy(self) -> dict[str, JsonValue]:
         """Return the same rules as an ODRL offer."""
-        constraints: list[JsonValue] = [_constraint("count", "lteq", self.cap)]
-        if self.not_before:
-            constraints.append(_constraint("dateTime", "gteq", _moment(self.not_before)))
-        if self.not_after != OPEN_END:
-            constraints.append(_constraint("dateTime", "lteq", _moment(self.not_after)))
-        if self.materials:
-            constraints.append(_constraint("platemark:material", "isAnyOf", list(self.materials)))
-        constraints.append(_constraint("platemark:protection", "eq", str(self.protection)))
-        if not self.commercial:
-            constraints.append(_constraint("purpose", "eq", "platemark:nonCommercial"))
-        target = f"urn:platemark:design:{id_text(self.design_id)}"
-        permission: dict[str, JsonValue] = {"target": target, "action": "print", "constraint": constraints}
-        if duties := self._duties():
-            permission["duty"] = duties
-        prohibited: list[JsonValue] = [
-            {"target": target, "action": action} for action in ("distribute", "derive", "reproduce")
-        ]
-        if not self.transferable:
-            prohibited.append({"target": target, "action": "grantUse"})
-        return {
-            "@context": ["http://www.w3.org/ns/odrl.jsonld", {"platemark": "https://platemark.example/odrl/v1#"}],
-            "@type": "Offer",
-            "uid": f"urn:platemark:terms:{digest_text(sha256(canonical.encode(self._choices())))}",
-            "assigner": f"urn:platemark:owner:{id_text(self.design_id)}",
-            "profile": "https://platemark.example/odrl/v1",
-            "permission": [permission],
-            "prohibition": prohibited,
-        }
+        return compile_policy(self, f"urn:platemark:terms:{digest_text(sha256(canonical.encode(self._choices())))}")
+
+    def demands(self) -> Demands:
+        """Return what an agent is asked to keep."""
+        return compile_demands(self)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the whole document."""
@@ -223,22 +179,7 @@ class TermsDocument:
 
     def terms(self, salt: Digest32) -> Terms:
         """Return the terms to offer on chain; `salt` (32 random bytes) tells equal licences apart."""
-        return Terms(
-            design_id=self.design_id,
-            terms_digest=self.digest(),
-            currency=self.currency,
-            price=self.price,
-            gateway=self.gateway,
-            cap=self.cap,
-            not_before=self.not_before,
-            not_after=self.not_after,
-            spares_flat=self.spares_flat,
-            spares_per_hundred=self.spares_per_hundred,
-            smallest_reservation=self.smallest_reservation,
-            transferable=self.transferable,
-            payout=self.payout,
-            salt=salt,
-        )
+        return Terms(design_id=self.design_id, terms_digest=self.digest(), salt=salt, **compile_arguments(self))
 
     def check_terms(self, terms: Terms) -> None:
         """Pass when the terms on chain are these.
@@ -281,68 +222,6 @@ class TermsDocument:
             "attribution": self.attribution,
             "clauses": list(self.clauses),
         }
-
-    def _contract_sentences(self) -> list[Sentence]:
-        coin = "the chain's coin" if self.currency == ZERO_ADDRESS else f"the token {address_text(self.currency)}"
-        texts = [
-            f"At most {self.cap} prints may be made under this licence.",
-            f"A reservation has at least {self.smallest_reservation} prints.",
-            f"Failed prints returned: {self.spares_flat} a reservation, {self.spares_per_hundred} per hundred prints.",
-            f"Prints are reserved with the gateway {address_text(self.gateway)}, or where the owner moves it.",
-            "Prints may be passed on to other accounts."
-            if self.transferable
-            else "Prints may not be passed on to other accounts.",
-        ]
-        if self.price:
-            texts.append(f"One print costs {_amount(self.price, self.currency)} of {coin}.")
-            texts.append(
-                "It is paid at purchase."
-                if self.payout == 0
-                else "It is paid as prints are counted; prints that are not reserved are returned for it."
-            )
-        if self.not_before:
-            texts.append(f"Prints may be reserved from {_moment_text(self.not_before)}.")
-        if self.not_after != OPEN_END:
-            texts.append(f"Prints may be reserved until {_moment_text(self.not_after)}; no reservation outlasts it.")
-        return [Sentence(text, Enforcer.CONTRACT) for text in texts]
-
-    def _agent_sentences(self) -> list[Sentence]:
-        protection = {
-            Protection.STREAM: "Nothing readable is written to a disk: the design is decrypted in memory and streamed "
-            "to the printer.",
-            Protection.DELETE_AFTER: "G-code may lie on the printer's host while it prints and is deleted afterwards.",
-            Protection.FILE: "The design may be written to a file at the print centre.",
-        }[self.protection]
-        sentences = [Sentence(protection, Enforcer.AGENT)]
-        if self.materials:
-            sentences.append(Sentence(f"Allowed materials: {', '.join(self.materials)}.", Enforcer.AGENT))
-        return sentences
-
-    def _paper_sentences(self) -> list[Sentence]:
-        texts = ["Keys and files that were received are not kept, passed on or used for other prints."]
-        if not self.commercial:
-            texts.append("Printed parts are not sold.")
-        if self.attribution:
-            texts.append("The designer is named with the part.")
-        return [Sentence(text, Enforcer.PAPER) for text in (*texts, *self.clauses)]
-
-    def _duties(self) -> list[JsonValue]:
-        duties: list[JsonValue] = []
-        if self.price:
-            unit = (
-                "platemark:coin"
-                if self.currency == ZERO_ADDRESS
-                else f"urn:platemark:token:{address_text(self.currency)}"
-            )
-            amount = {"@value": str(self.price), "@type": "xsd:integer"}
-            duties.append(
-                {"action": "compensate", "constraint": [{**_constraint("payAmount", "eq", amount), "unit": unit}]}
-            )
-        if self.protection is not Protection.FILE:
-            duties.append({"action": "delete"})
-        if self.attribution:
-            duties.append({"action": "attribute"})
-        return duties
 
 
 _FIELDS: Final = frozenset(
@@ -393,26 +272,6 @@ def check_digest(terms: Terms, data: bytes) -> TermsDocument:
 
 def _unsound(message: str) -> MalformedError:
     return MalformedError(message, code="terms-unsound", hint="the contract would refuse such a licence")
-
-
-def _constraint(left: str, operator: str, right: JsonValue) -> dict[str, JsonValue]:
-    return {"leftOperand": left, "operator": operator, "rightOperand": right}
-
-
-def _moment(seconds: UnixSeconds) -> Mapping[str, JsonValue]:
-    return {"@value": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "@type": "xsd:dateTime"}
-
-
-def _moment_text(seconds: UnixSeconds) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _amount(price: Wei, currency: Address) -> str:
-    """Return a price as people read it: the coin with its 18 decimal places, a token in its smallest unit."""
-    if currency != ZERO_ADDRESS:
-        return f"{price} smallest units"
-    whole, part = divmod(price, 10**_WEI_DIGITS)
-    return f"{whole}.{part:018d}".rstrip("0").rstrip(".")
 
 
 def _protection(value: JsonValue) -> Protection:

@@ -22,11 +22,11 @@ from platemark.geometry.stl import write_stl
 from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.content_key import ContentKey, KeyPackage
 from platemark.protocol.jws import SigningKey
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.manifest import Constraints, Process
 from platemark.protocol.outcome import Result
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import Material, Receipt, Source
-from platemark.protocol.terms_document import Protection
 from platemark.protocol.units import Digest32
 from simulators.print_desk import FixedClock, World, make_world
 

@@ -9,8 +9,8 @@ import sample_documents as sample
 from golden import golden
 from platemark.errors import MalformedError, RefusedError, VerificationError
 from platemark.protocol.accounts import AccountKey
+from platemark.protocol.license_terms import OPEN_END
 from platemark.protocol.permission import AgentSeed, check_holder, check_reservation, may_release
-from platemark.protocol.terms_document import OPEN_END
 from platemark.protocol.typed_data import Reservation, Terms
 from platemark.protocol.units import ZERO_ADDRESS, LicenseId, UnixSeconds, address_text, digest_text, parse_address
 

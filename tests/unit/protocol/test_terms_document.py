@@ -8,7 +8,8 @@ from golden import golden
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol.cid import raw_cid
 from platemark.protocol.digests import sha256
-from platemark.protocol.terms_document import OPEN_END, Enforcer, Protection, TermsDocument, check_digest
+from platemark.protocol.license_terms import OPEN_END, Enforcer, Protection
+from platemark.protocol.terms_document import TermsDocument, check_digest
 from platemark.protocol.units import DesignId, UnixSeconds, Wei
 
 PLAIN = TermsDocument("Plain", DesignId(7), sample.GATEWAY.address, Protection.FILE, 50)
@@ -76,24 +77,26 @@ def test_the_policy_names_what_it_is_about() -> None:
     assert policy["@type"] == "Offer"
     assert policy["uid"].startswith("urn:platemark:terms:0x")
     assert policy["uid"] != PLAIN.policy()["uid"]
-    permission = policy["permission"][0]
-    assert permission["action"] == "print"
-    assert {constraint["leftOperand"] for constraint in permission["constraint"]} == {
-        "count",
-        "dateTime",
-        "platemark:material",
-        "platemark:protection",
-        "purpose",
-    }
-    assert [duty["action"] for duty in permission["duty"]] == ["compensate", "delete", "attribute"]
-    assert [rule["action"] for rule in policy["prohibition"]] == ["distribute", "derive", "reproduce", "grantUse"]
+    assert [permission["action"] for permission in policy["permission"]] == ["print"]
+    assert [rule["action"] for rule in policy["prohibition"]] == ["grantUse", "distribute", "derive", "reproduce"]
+    transferable: Any = replace(sample.TERMS_DOCUMENT, transferable=True).policy()
+    assert [permission["action"] for permission in transferable["permission"]] == ["print", "grantUse"]
+    assert [rule["action"] for rule in transferable["prohibition"]] == ["distribute", "derive", "reproduce"]
 
 
-def test_a_token_as_currency_is_named_in_the_duty() -> None:
-    document = replace(PLAIN, price=Wei(5), currency=sample.LEDGER)
-    policy: Any = document.policy()
-    duty = policy["permission"][0]["duty"][0]
-    assert duty["constraint"][0]["unit"].startswith("urn:platemark:token:0x")
+def test_the_price_is_a_duty_for_each_product_in_its_currency() -> None:
+    coin: Any = replace(PLAIN, price=Wei(5)).policy()
+    (duty,) = coin["permission"][0]["duty"]
+    assert duty["action"] == "compensate"
+    assert duty["constraint"][0]["rightOperand"] == {"@value": "5", "@type": "xsd:decimal"}
+    assert duty["constraint"][0]["unit"] == {"@id": "platemark:coin"}
+    token: Any = replace(PLAIN, price=Wei(5), currency=sample.LEDGER, payout=1).policy()
+    constraints = token["permission"][0]["duty"][0]["constraint"]
+    assert constraints[0]["unit"]["@id"].startswith("urn:platemark:token:0x")
+    assert [each["rightOperand"] for each in constraints[1:]] == [
+        {"@id": "platemark:product"},
+        {"@id": "platemark:as-printed"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,7 @@ def test_a_document_that_nobody_could_read_is_not_written() -> None:
         {"not_after": UnixSeconds(10**12)},
         {"spares_per_hundred": 51},
         {"spares_flat": 1},
+        {"payout": 1},
         {"spares_flat": 4, "smallest_reservation": 7},
         {"cap": 65_500, "spares_flat": 36, "smallest_reservation": 100},
         {"cap": 10**9, "spares_flat": 1, "smallest_reservation": 2},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 from platemark.agent.printers.printing import PrintRun, Progress
 from platemark.errors import UsageError
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 
 _COLDEST_EXTRUSION_CELSIUS: Final = 170
 _PROGRESS_EVERY: Final = 500

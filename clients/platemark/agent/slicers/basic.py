@@ -20,7 +20,7 @@ from platemark.geometry.stl import write_stl
 from platemark.geometry.triangles import Mesh
 from platemark.protocol import canonical
 from platemark.protocol.decimals import decimal_text
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.units import Digest32
 
 _VERSION: Final = "1.0"  # rises whenever the same input gives other G-code

@@ -11,7 +11,7 @@ from platemark.agent.slicers.basic import BasicSlicer
 from platemark.agent.slicers.prusa import find_prusa
 from platemark.agent.slicers.slicing import Slicer, supports_not_made
 from platemark.errors import Kind, LocalError, RefusedError, UsageError
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 
 SLICERS: Final = ("auto", "prusa", "basic")
 """What a person may choose; `auto` prefers a real slicer where one is installed."""

@@ -29,7 +29,7 @@ from platemark.geometry.mesh import check_fits, check_mesh
 from platemark.geometry.stl import write_stl
 from platemark.geometry.triangles import Mesh
 from platemark.protocol.digests import sha256
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.units import Digest32
 
 PROGRAM: Final = "prusa-slicer"

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from platemark.errors import Kind, RefusedError
 from platemark.geometry.triangles import Mesh
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 from platemark.protocol.units import Digest32
 
 

@@ -73,7 +73,7 @@ def _check(protection: str, slicer: str, picture: Path | None) -> None:
     """
     from platemark.agent.printers.simulated import simulated_printers
     from platemark.agent.slicers.choice import choose_slicer, find_slicers
-    from platemark.protocol.terms_document import Protection
+    from platemark.protocol.license_terms import Protection
     from platemark.sdk.files import check_output
 
     if protection not in set(Protection):

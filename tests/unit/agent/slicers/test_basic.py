@@ -17,7 +17,7 @@ from platemark.agent.slicers.toolpaths import hatch
 from platemark.errors import LocalError, MalformedError, RefusedError
 from platemark.geometry.mesh import read_mesh
 from platemark.geometry.part import PART_NAME, load_part
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 
 BED = (Decimal(250), Decimal(210), Decimal(210))
 SOLID = BasicProfile(fill_percent=100)

@@ -16,7 +16,7 @@ from platemark.agent.slicers.sandbox import Bounds
 from platemark.errors import LocalError, MalformedError, RefusedError, UsageError
 from platemark.geometry.mesh import Mesh, read_mesh
 from platemark.geometry.part import PART_NAME, load_part
-from platemark.protocol.terms_document import Protection
+from platemark.protocol.license_terms import Protection
 
 BED = (Decimal(250), Decimal(210), Decimal(210))
 TEMPORARY = Path("/dev/shm")
