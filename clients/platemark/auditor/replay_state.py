@@ -3,7 +3,7 @@
     log        one row: origin, entries replayed, size and root of the checkpoint they are under, the final block that
                the chain was read at, whose word was taken for it
     tokens     by token: what the chain said of its reservation, its counts, a bit for each outcome
-    prints     the print ids of each token
+    prints     the print ids of each token, in parts, each of them 16 bytes
     findings   what was wrong so far, in order
 
 A state is saved at boundaries of tiles only, whole or not at all, and never beyond the last anchor: what comes later is
@@ -15,11 +15,14 @@ Evolution: `user_version` numbers the tables; a state of another version is refu
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
+
+from platemark.auditor.print_filter import PRINT_ID_BYTES, PrintFilter
 from platemark.errors import LocalError, UsageError
 from platemark.protocol import log_entry
 from platemark.protocol.log_entry import ClosedEntry
@@ -34,13 +37,15 @@ from platemark.verify.steps import Step, fail, require
 SAVED_ENTRIES: Final = 64 * TILE_WIDTH
 """How many entries are replayed between two saves."""
 _VERSION: Final = 1
-_CACHE_KIB: Final = 32 << 10
+_CACHE_KIB: Final = 8 << 10
+_ROWS: Final = 1024
 _TABLES: Final = f"""
 CREATE TABLE log (origin TEXT NOT NULL, entries INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
     block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted TEXT NOT NULL);
 CREATE TABLE tokens (number INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE, reserved BLOB NOT NULL,
     released INTEGER NOT NULL, voided INTEGER NOT NULL, outcomes BLOB NOT NULL, beyond BLOB NOT NULL, closed BLOB);
-CREATE TABLE prints (number INTEGER NOT NULL, print BLOB NOT NULL, PRIMARY KEY (number, print)) WITHOUT ROWID;
+CREATE TABLE prints (number INTEGER NOT NULL, ids BLOB NOT NULL);
+CREATE INDEX prints_by_number ON prints (number);
 CREATE TABLE findings (place INTEGER PRIMARY KEY, step INTEGER NOT NULL, verdict TEXT NOT NULL, detail TEXT NOT NULL,
     source TEXT NOT NULL, code TEXT, expected TEXT, found TEXT);
 PRAGMA user_version = {_VERSION};
@@ -67,6 +72,7 @@ class ReplayState:
         """
         self._path = path
         self._numbers: dict[TokenId, int] = {}
+        self._filter = PrintFilter()
         self._saved_findings = 0
         if path is not None:
             make_folder(path.parent)
@@ -135,17 +141,44 @@ class ReplayState:
             _check_block(block, final_hash, block_hash(block))
             tokens = dict(self._tokens(facts))
             findings = list(self._findings())
+            self._fill_filter()
         self._saved_findings = len(findings)
         return Earlier(entries, tokens, findings, trusted)
 
     def note_print(self, token_id: TokenId, print_id: bytes) -> bool:
         """Remember a print id and return whether it is the first time; errors: LocalError."""
+        return not self.note_prints([(token_id, [print_id])])
+
+    def note_prints(self, prints: Sequence[tuple[TokenId, Sequence[bytes]]]) -> set[TokenId]:
+        """Remember the print ids of tokens and return those that have one twice, of which none is remembered.
+
+        Errors: LocalError.
+        """
+        numbers = [self._number(token_id) for token_id, _ in prints]
+        places = np.repeat(np.arange(len(prints)), [len(found) for _, found in prints])
+        joined = [b"".join(found) for _, found in prints]
+        may_be_known = self._filter.add(np.array(numbers, np.int64)[places], b"".join(joined))
+        again = {place for place, (_, found) in enumerate(prints) if len(set(found)) < len(found)}
         with self._disk():
-            number = self._numbers.get(token_id)
-            if number is None:
-                number = self._numbers[token_id] = len(self._numbers)
-            done = self._database.execute("INSERT OR IGNORE INTO prints VALUES (?, ?)", (number, print_id))
-            return done.rowcount == 1
+            for place in set(places[may_be_known].tolist()):
+                if not self._known(numbers[place]).isdisjoint(prints[place][1]):
+                    again.add(place)
+            rows = [row for place, row in enumerate(zip(numbers, joined, strict=True)) if place not in again]
+            self._database.executemany("INSERT INTO prints VALUES (?, ?)", rows)
+        return {prints[place][0] for place in again}
+
+    def _known(self, number: int) -> set[bytes]:
+        found = self._database.execute("SELECT ids FROM prints WHERE number = ?", (number,))
+        return {ids[at : at + PRINT_ID_BYTES] for (ids,) in found for at in range(0, len(ids), PRINT_ID_BYTES)}
+
+    def _fill_filter(self) -> None:
+        rows = self._database.execute("SELECT number, ids FROM prints")
+        while some := rows.fetchmany(_ROWS):
+            numbers = np.repeat([number for number, _ in some], [len(ids) // PRINT_ID_BYTES for _, ids in some])
+            self._filter.add(numbers, b"".join(ids for _, ids in some))
+
+    def _number(self, token_id: TokenId) -> int:
+        return self._numbers.setdefault(token_id, len(self._numbers))
 
     def save(
         self, origin: str, reader: LogReader, final: BlockFact, trusted: str, replay: LogReplay, findings: list[Finding]
@@ -155,7 +188,7 @@ class ReplayState:
         with self._disk():
             execute = self._database.execute
             for token_id in replay.touched:
-                number = self._numbers.setdefault(token_id, len(self._numbers))
+                number = self._number(token_id)
                 known = (number, token_id.to_bytes(32, "big"), _reserved(facts[token_id]))
                 row = (*known, *_row(replay.tokens[token_id]))
                 execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)

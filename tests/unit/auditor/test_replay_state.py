@@ -5,20 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from platemark.auditor import replay
+from platemark.auditor.print_filter import PrintFilter
 from platemark.auditor.replay import audit_log
 from platemark.auditor.replay_state import ReplayState
 from platemark.errors import PlatemarkError, UpstreamError
 from platemark.protocol.codes import CODES
 from platemark.protocol.log_entry import LogEntry, Result
 from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, Tile
+from platemark.protocol.units import TokenId
 from platemark.verify.counts import LogReplay, Sequences
 from platemark.verify.facts import ChainFacts
 from platemark.verify.report import Report
 from sample_chain import SampleLog, block, ended, redeemed
-from sample_documents import GATEWAY, TOKEN_ID
+from sample_documents import GATEWAY, TOKEN_ID, word
 from sample_evidence import MemoryLog, SampleEvidence, anchoring, evidence, failures, logged, with_reservation
 
 BEYOND = 70_000
@@ -240,8 +243,39 @@ def test_replay_remembers_a_bit_for_each_print_and_nothing_else() -> None:
                 list(replayed.feed(entry.to_bytes()))
         assert replayed.tokens[TOKEN_ID].released == 200
         assert memory_of(replayed) == 1 + 200 // 8 + 1
-        (prints,) = state._database.execute("SELECT count(*) FROM prints").fetchone()
-        assert prints == 200
+        (prints,) = state._database.execute("SELECT sum(length(ids)) FROM prints").fetchone()
+        assert prints == 200 * 16
+
+
+def print_ids(*numbers: int) -> list[bytes]:
+    return [word(f"print {number}")[:16] for number in numbers]
+
+
+def test_print_ids_of_a_token_that_stand_twice_are_found_and_none_of_its_call_is_remembered() -> None:
+    first, second = TokenId(1), TokenId(2)
+    with ReplayState() as state:
+        assert state.note_prints([]) == set()
+        assert state.note_prints([(first, print_ids(1, 2)), (second, print_ids(1))]) == set()
+        assert state.note_prints([(first, print_ids(3, 3)), (second, print_ids(3, 4))]) == {first}
+        assert state.note_prints([(first, print_ids(3)), (second, print_ids(5, 4))]) == {second}
+        assert state.note_prints([(first, print_ids(4, 2)), (second, print_ids(5))]) == {first}
+        assert [state.note_print(first, found) for found in print_ids(4, 4, 1)] == [True, False, False]
+
+
+def test_print_ids_that_the_filter_takes_for_known_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PrintFilter, "add", lambda _, numbers, ids: numbers >= 0)
+    with ReplayState() as state:
+        assert state.note_prints([(TokenId(1), print_ids(1, 2))]) == set()
+        assert state.note_prints([(TokenId(1), print_ids(3)), (TokenId(2), print_ids(1))]) == set()
+        assert state.note_prints([(TokenId(1), print_ids(4, 3))]) == {TokenId(1)}
+
+
+def test_filter_knows_every_pair_that_was_added_and_few_others() -> None:
+    found, numbers = PrintFilter(), np.arange(5000)
+    ids = b"".join(print_ids(*range(5000)))
+    assert not found.add(numbers, ids).any()
+    assert found.add(numbers, ids).all()
+    assert np.count_nonzero(found.add(numbers + 1, ids)) < 5
 
 
 @pytest.mark.parametrize("size", [1, 4])
