@@ -104,7 +104,8 @@ class Token:
                 return None
 
     def closing(self, released: int, voided: int) -> bytes:
-        return ClosedEntry(self.token_id, released, voided, CloseReason.AGREED).to_bytes()
+        entry = ClosedEntry(self.token_id, released, 0, CloseReason.AGREED).to_bytes()
+        return entry[:-5] + voided.to_bytes(4, "big") + entry[-1:]
 
 
 LIES: Mapping[str, Callable[[Token], bytes]] = {
@@ -131,7 +132,9 @@ LIES: Mapping[str, Callable[[Token], bytes]] = {
     "other counts at the closing": lambda token: token.closing(token.released + 1, 0),
     "other voids at the closing": lambda token: token.closing(token.released + 1, token.released + 1),
     "an unknown reason": lambda token: with_byte(token.closing(token.released, 0), -1, 9),
-    "more voids than requests": lambda token: token.closing(0, 0)[:-2] + b"\x09\x01",
+    "more voids than requests": lambda token: token.closing(token.released, token.released + 1),
+    "a closing of another version": lambda token: with_byte(token.closing(token.released, token.voided), 0, 2),
+    "a closing of another kind": lambda token: with_byte(token.closing(token.released, token.voided), 1, 2),
     "another version": lambda token: with_byte(token.request(), 0, 2),
     "another kind": lambda token: with_byte(token.request(), 1, 2),
     "an unknown kind": lambda token: with_byte(token.outcome(), 1, 4),
@@ -203,6 +206,13 @@ def test_each_lie_in_a_true_log_is_found_as_it_is_one_by_one(name: str, cuts: li
     entries = written([(0, 0), (1, 0), (0, 1), (1, 1), (0, 0), (1, 0), (0, name), (1, 2), (0, name), (0, 0), (1, 0)])
     assert in_batches(entries, 60, cuts) == one_by_one(entries, 60)
     assert one_by_one(entries, 60)[0] or name in {"one more request", "one more print given back"}
+
+
+def test_closing_with_more_given_back_than_was_released_is_found_though_the_log_counts_the_same() -> None:
+    entries = written([(0, "one more print given back"), (0, "one more closing")])
+    findings, *_ = found = one_by_one(entries, 60)
+    assert [finding.code for finding in findings] == ["outcome-without-redemption", "log-entry"]
+    assert in_batches(entries, 60, [1]) == found
 
 
 @pytest.mark.parametrize("cut", range(1, 7))

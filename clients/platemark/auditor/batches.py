@@ -190,6 +190,7 @@ class _Groups:
         at = batch.closings_at
         reason = batch.closings["reason"]
         holds = (reason >= min(CloseReason)) & (reason <= max(CloseReason)) & (self._closed[at] == 1)
+        holds &= batch.closings["voided"] <= batch.closings["released"]
         holds &= (batch.closings["released"] == self._released[at]) & (batch.closings["voided"] == self._voided[at])
         self._fail(at[~holds])
 
