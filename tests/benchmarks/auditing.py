@@ -25,6 +25,7 @@ from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState
 from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, Edge, LogReader, Tile, decode_entries, grow, root_from_tiles
 from platemark.protocol.units import TokenId
 from platemark.verify.counts import LogReplay
+from platemark.verify.policy import ANYBODY
 from sample_chain import FACTS, RESERVATION_FACT, block_hash, ended, redeemed
 from sample_documents import AGENT, GATEWAY, LEDGER_DOMAIN, PROFILE
 
@@ -89,7 +90,7 @@ def replay(folder: Path, entries: int) -> None:
         for batch in batches_of(reader, 0, entries):
             if found := list(batches.feed(batch)):
                 raise AssertionError(found)
-            state.save(PROFILE.log_origin, reader, facts.final, "nobody", replayed, [])
+            state.save(PROFILE.log_origin, reader, ANYBODY, ["nobody"], replayed, [])
         state.forget()
     if list(replayed.finish()):
         raise AssertionError("the log does not fit the chain")

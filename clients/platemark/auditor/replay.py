@@ -441,7 +441,7 @@ def replay_log(
     Memory grows with the tokens and with the findings, which have a limit; not with the entries.
     """
     origin, size = log.origin.text, log.checkpoint.size
-    earlier = state.earlier(origin, log.reader, facts, evidence.block_hash)
+    earlier = state.earlier(origin, log.reader, facts, evidence.policy, evidence.block_hash)
     replay = LogReplay(
         facts,
         log.origin.gateway,
@@ -454,14 +454,16 @@ def replay_log(
     findings = earlier.findings
     if earlier.entries:
         evidence.on_progress(f"on from entry {earlier.entries} of {size}")
-        report.trusted.append(f"for {earlier.entries} entries an earlier run, which trusted {earlier.trusted}")
+        report.trusted.append(
+            f"for {earlier.entries} entries an earlier run, which trusted {' and '.join(earlier.trusted)}"
+        )
     anchored = max((found.size for found in gateway.anchors if found.epoch == log.origin.epoch), default=0)
     last = saved_up_to(min(anchored, size))
-    trusted = " and ".join(dict.fromkeys(filter(None, [*earlier.trusted.split(" and "), evidence.trusted()])))
+    trusted = list(dict.fromkeys([*earlier.trusted, evidence.trusted()]))
 
     def save() -> None:
         if replay.entries <= last:
-            state.save(origin, log.reader, facts.final, trusted, replay, findings)
+            state.save(origin, log.reader, evidence.policy, trusted, replay, findings)
 
     batches = BatchReplay(replay, state.note_prints)
     try:
