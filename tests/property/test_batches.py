@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platemark.auditor.batches import BatchReplay
+from platemark.auditor.batches import BatchReplay, unsigned
 from platemark.auditor.replay_state import ReplayState
 from platemark.errors import VerificationError
 from platemark.protocol.accounts import AccountKey
@@ -222,6 +222,12 @@ def test_prints_above_what_may_be_given_back_are_found_in_whatever_batch(cut: in
     findings, *_ = found = one_by_one(entries, 60)
     assert [finding.code for finding in findings] == ["spares-exceeded", "count-exceeded"]
     assert in_batches(entries, 60, [cut]) == found
+
+
+def test_what_is_no_request_and_no_outcome_of_the_agent_is_unsigned() -> None:
+    token = Token(OURS[0])
+    entries = [token.request(), token.closing(1, 0), token.outcome(), token.request(signer=OTHER), b""]
+    assert unsigned(entries, [AGENT.address] * len(entries), LEDGER_DOMAIN) == [1, 3, 4]
 
 
 def test_sequences_above_the_last_that_is_possible_are_left_to_the_replay_of_each() -> None:

@@ -45,11 +45,13 @@ def unsigned(entries: Sequence[bytes], agents: Sequence[Address], domain: Domain
     found: list[int] = []
     for place, (data, agent) in enumerate(zip(entries, agents, strict=True)):
         try:
-            entry = log_entry.decode(data)
-            if isinstance(entry, RedeemedEntry):
-                check_redeemed(entry, agent, domain)
-            elif isinstance(entry, OutcomeEntry):
-                check_outcome(entry, agent, domain)
+            match log_entry.decode(data):
+                case RedeemedEntry() as entry:
+                    check_redeemed(entry, agent, domain)
+                case OutcomeEntry() as entry:
+                    check_outcome(entry, agent, domain)
+                case ClosedEntry():
+                    found.append(place)
         except (VerificationError, MalformedError):
             found.append(place)
     return found
