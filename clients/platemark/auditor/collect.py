@@ -4,7 +4,7 @@ Nothing is asked of a gateway. Everything is read at one final block, so that al
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,15 +56,8 @@ _LICENSE_EVENTS: Final = (
     "TransferSingle",
     "TransferBatch",
 )
-_LEDGER_EVENTS: Final = (
-    "GatewayDeclared",
-    "Anchored",
-    "Reserved",
-    "Settled",
-    "SettledLate",
-    "Closed",
-    "Reclaimed",
-)
+_RESERVATION_EVENTS: Final = ("Reserved", "Settled", "Closed", "Reclaimed")
+_GATEWAY_EVENTS: Final = ("GatewayDeclared", "Anchored")
 
 Progress = Callable[[str], None]
 
@@ -112,10 +105,9 @@ def collect(
     on_progress("licences")
     licenses = reader.licenses()
     on_progress("reservations")
-    ledger_events = reader.events("PrintLedger", contracts.ledger, _LEDGER_EVENTS)
-    reservations = reader.reservations(ledger_events)
+    reservations = reader.reservations()
     on_progress("anchors")
-    gateways = reader.gateways(ledger_events)
+    gateways = reader.gateways()
     return ChainFacts(contracts, reader.final, designs, licenses, reservations, gateways)
 
 
@@ -143,9 +135,9 @@ class _Reader:
             )
         return block
 
-    def events(self, contract: ContractName, address: Address, names: Iterable[str]) -> list[ChainEvent]:
-        found = self.chain.events(contract, address, list(names), from_block=0, to_block=self.final.number)
-        return list(found)
+    def events(self, contract: ContractName, address: Address, names: Sequence[str]) -> Iterator[ChainEvent]:
+        """Yield events as they are read: a chain has more of them than memory."""
+        return self.chain.events(contract, address, names, from_block=0, to_block=self.final.number)
 
     def read(self, contract: ContractName, address: Address, function: str, *arguments: Any) -> Any:
         try:
@@ -275,13 +267,13 @@ class _Reader:
         address = self.contracts.print_license
         return int(self.read("PrintLicense", address, "balanceOf", address_text(holder), license_id))
 
-    def reservations(self, events: Iterable[ChainEvent]) -> dict[TokenId, ReservationFact]:
+    def reservations(self) -> dict[TokenId, ReservationFact]:
         reserved: dict[TokenId, tuple[Reservation, int, BlockFact]] = {}
         sequences: dict[TokenId, int] = defaultdict(int)
         closed: dict[TokenId, tuple[int, int]] = {}
         counted: dict[TokenId, tuple[int, int]] = {}
         returned: dict[TokenId, int] = {}
-        for event in events:
+        for event in self.events("PrintLedger", self.contracts.ledger, _RESERVATION_EVENTS):
             values = event.arguments
             match event.name:
                 case "Reserved":
@@ -295,10 +287,8 @@ class _Reader:
                     closed[token_id] = (values["released"], values["voided"])
                     counted[token_id] = (values["burned"], values["voided"])
                     returned[token_id] = values["returned"]
-                case "Reclaimed":
-                    returned[TokenId(values["tokenId"])] = values["prints"]
                 case _:
-                    pass
+                    returned[TokenId(values["tokenId"])] = values["prints"]
         facts: dict[TokenId, ReservationFact] = {}
         for token_id, (permission, spares, block) in reserved.items():
             word = self.read(
@@ -338,17 +328,16 @@ class _Reader:
             )
         return facts
 
-    def gateways(self, events: Iterable[ChainEvent]) -> dict[Address, GatewayFact]:
+    def gateways(self) -> dict[Address, GatewayFact]:
         declarations: dict[Address, list[DeclarationFact]] = defaultdict(list)
         anchors: dict[Address, list[AnchorFact]] = defaultdict(list)
-        for event in events:
+        for event in self.events("PrintLedger", self.contracts.ledger, _GATEWAY_EVENTS):
             values = event.arguments
+            gateway = parse_address(values["gateway"])
             if event.name == "GatewayDeclared":
-                gateway = parse_address(values["gateway"])
                 profile = Digest32(values["profileDigest"])
                 declarations[gateway].append(DeclarationFact(values["epoch"], profile, self.block_of(event)))
-            elif event.name == "Anchored":
-                gateway = parse_address(values["gateway"])
+            else:
                 anchors[gateway].append(self._anchor(values, self.block_of(event), event.transaction))
         if undeclared := anchors.keys() - declarations.keys():
             raise _contradicts("a gateway anchored and never declared", "a declaration", address_text(min(undeclared)))

@@ -226,6 +226,17 @@ def audit_parts(evidence: Evidence, serials: Iterable[str]) -> tuple[Report, lis
     return common, parts
 
 
+def in_one_report(common: Report, parts: Iterable[Report]) -> Report:
+    """Return what `audit_parts` gave as one report: each part's findings under its name, its facts by its subject."""
+    whole = Report(common.subject, list(common.findings), list(common.trusted), dict(common.facts))
+    facts: dict[str, JsonValue] = {}
+    for part in parts:
+        whole.extend(replace(finding, detail=f"{part.subject}: {finding.detail}") for finding in part.findings)
+        facts[part.subject] = part.facts
+    whole.facts["parts"] = facts
+    return whole
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The chain's facts, and a log whose keys, checkpoint and root were checked."""

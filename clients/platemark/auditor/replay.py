@@ -5,11 +5,12 @@ docs/verification.md; all discrepancies are listed, not only the first.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from platemark.auditor.batches import BatchReplay
 from platemark.auditor.evidence import Evidence, Origin
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState, saved_up_to
 from platemark.errors import MalformedError, UpstreamError, VerificationError
@@ -17,7 +18,7 @@ from platemark.protocol.canonical import JsonValue
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.profile import GatewayProfile
-from platemark.protocol.tiles import LogReader
+from platemark.protocol.tiles import TILE_WIDTH, LogReader
 from platemark.protocol.units import Address, DesignId, Digest32, UnixSeconds, address_text, digest_text, id_text
 from platemark.verify.counts import LogReplay
 from platemark.verify.facts import (
@@ -59,7 +60,7 @@ from platemark.verify.registration import (
     check_registration,
     check_root,
 )
-from platemark.verify.report import Report
+from platemark.verify.report import Finding, Report
 from platemark.verify.steps import Step, fail, require
 from platemark.verify.voucher import check_permission
 from platemark.verify.witnesses import check_cosignature, check_wanted, unknown_cosigners
@@ -440,7 +441,7 @@ def replay_log(
     Memory grows with the tokens and with the findings, which have a limit; not with the entries.
     """
     origin, size = log.origin.text, log.checkpoint.size
-    earlier = state.earlier(origin, log.reader, facts, evidence.block_hash)
+    earlier = state.earlier(origin, log.reader, facts, evidence.policy, evidence.block_hash)
     replay = LogReplay(
         facts,
         log.origin.gateway,
@@ -453,33 +454,45 @@ def replay_log(
     findings = earlier.findings
     if earlier.entries:
         evidence.on_progress(f"on from entry {earlier.entries} of {size}")
-        report.trusted.append(f"for {earlier.entries} entries an earlier run, which trusted {earlier.trusted}")
+        report.trusted.append(
+            f"for {earlier.entries} entries an earlier run, which trusted {' and '.join(earlier.trusted)}"
+        )
     anchored = max((found.size for found in gateway.anchors if found.epoch == log.origin.epoch), default=0)
     last = saved_up_to(min(anchored, size))
-    told = max(1000, size // 100_000 * 1000)
-    trusted = " and ".join(dict.fromkeys(filter(None, [*earlier.trusted.split(" and "), evidence.trusted()])))
+    trusted = list(dict.fromkeys([*earlier.trusted, evidence.trusted()]))
+
+    def save() -> None:
+        if replay.entries <= last:
+            state.save(origin, log.reader, evidence.policy, trusted, replay, findings)
+
+    batches = BatchReplay(replay, state.note_prints)
     try:
-        for data in log.reader.entries(replay.entries):
-            findings.extend(replay.feed(data))
-            if len(findings) > _MAX_FINDINGS:
-                report.extend(findings)
-                report.skip(Step.COUNTS, f"given up after entry {replay.entries}: nothing in this log is right", _LOG)
-                return True
-            if replay.entries % told == 0:
-                evidence.on_progress(f"entry {replay.entries} of {size}")
-            if replay.entries == last or (replay.entries < last and replay.entries % SAVED_ENTRIES == 0):
-                state.save(origin, log.reader, facts.final, trusted, replay, findings)
+        for batch in _told(evidence, batches_of(log.reader, replay.entries, last), replay, size):
+            for found in batches.feed(batch):
+                findings.extend(found)
+                if len(findings) > _MAX_FINDINGS:
+                    report.extend(findings)
+                    given_up = f"given up after entry {replay.entries}: nothing in this log is right"
+                    report.skip(Step.COUNTS, given_up, _LOG)
+                    return True
+            save()
     except (VerificationError, MalformedError) as error:
+        report.extend(findings)
         report.reject(Step.INCLUSION, error, _LOG)
         return False
     report.hold(Step.INCLUSION, f"{replay.entries} entries give the checkpoint's root", _LOG)
     findings.extend(replay.finish())
     report.extend(findings)
+    _tell_counts(report, replay, findings)
+    return True
+
+
+def _tell_counts(report: Report, replay: LogReplay, findings: list[Finding]) -> None:
     failed = {finding.step for finding in findings}
     released = sum(counts.released for counts in replay.tokens.values())
     voided = sum(counts.voided for counts in replay.tokens.values())
     burned = sum(
-        found.burned for found in facts.reservations.values() if found.permission.gateway == log.origin.gateway
+        found.burned for found in replay.facts.reservations.values() if found.permission.gateway == replay.gateway
     )
     if Step.VOUCHER not in failed:
         report.hold(Step.VOUCHER, f"{released} requests and their outcomes, each signed by its agent", _LOG)
@@ -496,7 +509,37 @@ def replay_log(
         "settled": burned,
         "unsettled": replay.unsettled(),
     }
-    return True
+
+
+def _told(evidence: Evidence, batches: Iterable[list[bytes]], replay: LogReplay, size: int) -> Iterator[list[bytes]]:
+    """Yield the batches, and tell after each hundredth of the log how far the replay has come."""
+    told = 0
+    for batch in batches:
+        yield batch
+        if replay.entries * 100 // size > told:
+            told = replay.entries * 100 // size
+            evidence.on_progress(f"entry {replay.entries} of {size}")
+
+
+def batches_of(reader: LogReader, start: int, saved: int) -> Iterator[list[bytes]]:
+    """Yield the entries from `start` on, which is a boundary of bundles, in batches that end where a state is saved.
+
+    When a bundle cannot be had, or is not of the log, those before it are yielded first.
+    """
+    at = start
+    while at < reader.size:
+        end = min(reader.size, at - at % SAVED_ENTRIES + SAVED_ENTRIES)
+        end = saved if at < saved < end else end
+        batch: list[bytes] = []
+        try:
+            for number in range(at // TILE_WIDTH, -(-end // TILE_WIDTH)):
+                batch += reader.bundle(number)
+        except (VerificationError, MalformedError):
+            if batch:
+                yield batch
+            raise
+        yield batch
+        at = end
 
 
 def anchoring(gateway: GatewayFact, epoch: int) -> Callable[[int], UnixSeconds | None]:

@@ -1,48 +1,55 @@
 """How far the replay of a log has come: a database on disk, so that memory does not grow with the entries.
 
     log        one row: origin, entries replayed, size and root of the checkpoint they are under, the final block that
-               the chain was read at, whose word was taken for it
+               the chain was read at, whose word was taken for it (a JSON list), the contracts and the policy (JSON)
     tokens     by token: what the chain said of its reservation, its counts, a bit for each outcome
-    prints     the print ids of each token
-    findings   what was wrong so far, in order
+    prints     the print ids of each token, in parts, each of them 16 bytes
+    findings   what was wrong so far, in order, each as reports have it in JSON
 
 A state is saved at boundaries of tiles only, whole or not at all, and never beyond the last anchor: what comes later is
-provisional, and is replayed anew. A state is of one log, and of one chain: one that does not fit what is read now is
-refused, never believed.
+provisional, and is replayed anew. A state is of one log, of one chain and of one policy: one that does not fit what
+is read now is refused, never believed.
 
 Evolution: `user_version` numbers the tables; a state of another version is refused, and the audit begins anew.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from platemark.errors import LocalError, UsageError
-from platemark.protocol import log_entry
+import numpy as np
+
+from platemark.auditor.print_filter import PRINT_ID_BYTES, PrintFilter
+from platemark.errors import LocalError, MalformedError, UsageError
+from platemark.protocol import canonical, log_entry
+from platemark.protocol.canonical import list_of, text_of
 from platemark.protocol.log_entry import ClosedEntry
 from platemark.protocol.tiles import TILE_WIDTH, LogReader
-from platemark.protocol.units import Digest32, TokenId, digest_text, id_text
+from platemark.protocol.units import Digest32, TokenId, address_text, digest_text, id_text
 from platemark.sdk.files import disk_errors, make_folder
 from platemark.verify.counts import BlockHash, LogReplay, Sequences, TokenCounts
-from platemark.verify.facts import BlockFact, ChainFacts, ReservationFact
-from platemark.verify.report import Finding, Verdict
+from platemark.verify.facts import ChainFacts, ReservationFact
+from platemark.verify.policy import Policy
+from platemark.verify.report import Finding
 from platemark.verify.steps import Step, fail, require
 
 SAVED_ENTRIES: Final = 64 * TILE_WIDTH
 """How many entries are replayed between two saves."""
-_VERSION: Final = 1
-_CACHE_KIB: Final = 32 << 10
+_VERSION: Final = 2
+_CACHE_KIB: Final = 8 << 10
+_ROWS: Final = 1024
+_MOST_TRUSTED: Final = 1000
 _TABLES: Final = f"""
 CREATE TABLE log (origin TEXT NOT NULL, entries INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
-    block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted TEXT NOT NULL);
+    block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted BLOB NOT NULL, policy BLOB NOT NULL);
 CREATE TABLE tokens (number INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE, reserved BLOB NOT NULL,
     released INTEGER NOT NULL, voided INTEGER NOT NULL, outcomes BLOB NOT NULL, beyond BLOB NOT NULL, closed BLOB);
-CREATE TABLE prints (number INTEGER NOT NULL, print BLOB NOT NULL, PRIMARY KEY (number, print)) WITHOUT ROWID;
-CREATE TABLE findings (place INTEGER PRIMARY KEY, step INTEGER NOT NULL, verdict TEXT NOT NULL, detail TEXT NOT NULL,
-    source TEXT NOT NULL, code TEXT, expected TEXT, found TEXT);
+CREATE TABLE prints (number INTEGER NOT NULL, ids BLOB NOT NULL);
+CREATE INDEX prints_by_number ON prints (number);
+CREATE TABLE findings (place INTEGER PRIMARY KEY, finding BLOB NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
 
@@ -54,7 +61,7 @@ class Earlier:
     entries: int
     tokens: dict[TokenId, TokenCounts]
     findings: list[Finding]
-    trusted: str
+    trusted: list[str]
 
 
 class ReplayState:
@@ -67,6 +74,7 @@ class ReplayState:
         """
         self._path = path
         self._numbers: dict[TokenId, int] = {}
+        self._filter = PrintFilter()
         self._saved_findings = 0
         if path is not None:
             make_folder(path.parent)
@@ -113,60 +121,104 @@ class ReplayState:
             with disk_errors(self._path):
                 self._path.unlink(missing_ok=True)
 
-    def earlier(self, origin: str, reader: LogReader, facts: ChainFacts, block_hash: BlockHash) -> Earlier:
-        """Return what an earlier run left, after it was held against this log and this chain; nothing when it is new.
+    def earlier(
+        self, origin: str, reader: LogReader, facts: ChainFacts, policy: Policy, block_hash: BlockHash
+    ) -> Earlier:
+        """Return what an earlier run left, after it was held against log, chain and policy; nothing when it is new.
 
-        Errors: UsageError `audit-state-log` for a state of another log; VerificationError `log-rewritten` for a log
+        Errors: UsageError `audit-state-log` for a state of another log, `audit-state-policy` for one that was made
+            under another policy or of other contracts; VerificationError `log-rewritten` for a log
             that does not begin with what was audited, `endpoints-disagree` for a chain that says otherwise of its final
             block or of a token; those of the tiles; LocalError.
         """
         with self._disk():
             row = self._database.execute("SELECT * FROM log").fetchone()
             if row is None:
-                return Earlier(0, {}, [], "")
-            stated, entries, size, root, block, final_hash, trusted = row
-            if stated != origin:
-                raise UsageError(
-                    f"the state {self._path} is of another log: {stated}",
-                    code="audit-state-log",
-                    hint="name another file with --state, or begin anew with --afresh",
-                )
-            self._check_continued(reader, size, Digest32(root))
-            _check_block(block, final_hash, block_hash(block))
+                return Earlier(0, {}, [], [])
+            stated, entries, size, root, block, final_hash, trusted, stated_policy = row
+            words = [text_of(each) for each in list_of(canonical.decode(trusted), max_items=_MOST_TRUSTED)]
+            differing = _differing(stated_policy, _policy(policy, facts))
+        if stated != origin:
+            raise UsageError(
+                f"the state {self._path} is of another log: {stated}",
+                code="audit-state-log",
+                hint="name another file with --state, or begin anew with --afresh",
+            )
+        if differing:
+            raise UsageError(
+                f"the audit that was begun in {self._path} had another policy: {', '.join(differing)}",
+                code="audit-state-policy",
+                hint="give the options of that audit, name another file with --state, or begin anew with --afresh",
+            )
+        self._check_continued(reader, size, Digest32(root))
+        _check_block(block, final_hash, block_hash(block))
+        with self._disk():
             tokens = dict(self._tokens(facts))
             findings = list(self._findings())
+            self._fill_filter()
         self._saved_findings = len(findings)
-        return Earlier(entries, tokens, findings, trusted)
+        return Earlier(entries, tokens, findings, words)
 
     def note_print(self, token_id: TokenId, print_id: bytes) -> bool:
         """Remember a print id and return whether it is the first time; errors: LocalError."""
+        return not self.note_prints([(token_id, [print_id])])
+
+    def note_prints(self, prints: Sequence[tuple[TokenId, Sequence[bytes]]]) -> set[TokenId]:
+        """Remember the print ids of tokens and return those that have one twice, of which none is remembered.
+
+        Errors: LocalError.
+        """
+        numbers = [self._number(token_id) for token_id, _ in prints]
+        places = np.repeat(np.arange(len(prints)), [len(found) for _, found in prints])
+        joined = [b"".join(found) for _, found in prints]
+        may_be_known = self._filter.add(np.array(numbers, np.int64)[places], b"".join(joined))
+        again = {place for place, (_, found) in enumerate(prints) if len(set(found)) < len(found)}
         with self._disk():
-            number = self._numbers.get(token_id)
-            if number is None:
-                number = self._numbers[token_id] = len(self._numbers)
-            done = self._database.execute("INSERT OR IGNORE INTO prints VALUES (?, ?)", (number, print_id))
-            return done.rowcount == 1
+            for place in set(places[may_be_known].tolist()):
+                if not self._known(numbers[place]).isdisjoint(prints[place][1]):
+                    again.add(place)
+            rows = [row for place, row in enumerate(zip(numbers, joined, strict=True)) if place not in again]
+            self._database.executemany("INSERT INTO prints VALUES (?, ?)", rows)
+        return {prints[place][0] for place in again}
+
+    def _known(self, number: int) -> set[bytes]:
+        found = self._database.execute("SELECT ids FROM prints WHERE number = ?", (number,))
+        return {ids[at : at + PRINT_ID_BYTES] for (ids,) in found for at in range(0, len(ids), PRINT_ID_BYTES)}
+
+    def _fill_filter(self) -> None:
+        rows = self._database.execute("SELECT number, ids FROM prints")
+        while some := rows.fetchmany(_ROWS):
+            numbers = np.repeat([number for number, _ in some], [len(ids) // PRINT_ID_BYTES for _, ids in some])
+            self._filter.add(numbers, b"".join(ids for _, ids in some))
+
+    def _number(self, token_id: TokenId) -> int:
+        return self._numbers.setdefault(token_id, len(self._numbers))
 
     def save(
-        self, origin: str, reader: LogReader, final: BlockFact, trusted: str, replay: LogReplay, findings: list[Finding]
+        self,
+        origin: str,
+        reader: LogReader,
+        policy: Policy,
+        trusted: Sequence[str],
+        replay: LogReplay,
+        findings: list[Finding],
     ) -> None:
         """Put on the disk how far the replay has come, whole or not at all; errors: LocalError."""
-        facts = replay.facts.reservations
+        facts, final = replay.facts.reservations, replay.facts.final
         with self._disk():
             execute = self._database.execute
             for token_id in replay.touched:
-                number = self._numbers.setdefault(token_id, len(self._numbers))
+                number = self._number(token_id)
                 known = (number, token_id.to_bytes(32, "big"), _reserved(facts[token_id]))
                 row = (*known, *_row(replay.tokens[token_id]))
                 execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             for place in range(self._saved_findings, len(findings)):
-                each = findings[place]
-                told = (place, each.step.value, each.verdict.value, each.detail, each.source)
-                line = (*told, each.code, each.expected, each.found)
-                execute("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", line)
+                finding = canonical.encode(findings[place].to_json())
+                execute("INSERT INTO findings VALUES (?, ?)", (place, finding))
             execute("DELETE FROM log")
-            log = (origin, replay.entries, reader.size, reader.root, final.number, final.hash, trusted)
-            execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", log)
+            log = (origin, replay.entries, reader.size, reader.root, final.number, final.hash)
+            terms = (canonical.encode(list(trusted)), _policy(policy, replay.facts))
+            execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*log, *terms))
             execute("COMMIT")
             execute("BEGIN EXCLUSIVE")
         replay.touched.clear()
@@ -210,10 +262,8 @@ class ReplayState:
             yield token_id, TokenCounts(released, voided, _sequences(outcomes, beyond), _closed(closed))
 
     def _findings(self) -> Iterator[Finding]:
-        for step, verdict, *rest in self._database.execute(
-            "SELECT step, verdict, detail, source, code, expected, found FROM findings ORDER BY place"
-        ):
-            yield Finding(Step(step), Verdict(verdict), *rest)
+        for (finding,) in self._database.execute("SELECT finding FROM findings ORDER BY place"):
+            yield Finding.from_json(canonical.decode(finding))
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -227,7 +277,7 @@ class ReplayState:
                 code="disk-error",
                 hint="free some space, or name another file with --state",
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, MalformedError) as error:
             raise self._unusable("it is damaged, or no state of an audit") from error
 
     def _unusable(self, why: str) -> LocalError:
@@ -241,6 +291,30 @@ class ReplayState:
 def saved_up_to(anchored: int) -> int:
     """Return after how many entries a state is saved last: the boundary of a tile that an anchor covers."""
     return anchored // TILE_WIDTH * TILE_WIDTH
+
+
+def _policy(policy: Policy, facts: ChainFacts) -> bytes:
+    """Return as canonical JSON what an audit was asked to accept, and of which contracts it is."""
+    contracts = facts.contracts
+    addresses = (contracts.registry, contracts.print_license, contracts.ledger)
+    return canonical.encode(
+        {
+            "accepted chains": sorted(policy.chain_ids),
+            "accepted gateways": sorted(map(address_text, policy.gateways)),
+            "chain": contracts.chain_id,
+            "contracts": [address_text(each) for each in addresses],
+            "witnesses": sorted(key.text for key in policy.witnesses),
+            "witnesses wanted": policy.witnesses_wanted,
+        }
+    )
+
+
+def _differing(stated: bytes, wanted: bytes) -> list[str]:
+    """Return the names of what differs between two policies; errors: MalformedError for what is none."""
+    then, now = canonical.decode(stated), canonical.decode(wanted)
+    if not isinstance(then, Mapping) or not isinstance(now, Mapping):
+        raise MalformedError("a policy is an object", code="canonical-form")
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
 
 def _check_block(number: int, expected: bytes, found: Digest32 | None) -> None:

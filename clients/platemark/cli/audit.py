@@ -162,17 +162,19 @@ def parts(
     tiles: Tiles,
     blocks: Blocks,
     csv: Csv = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
 ) -> int:
     """Audit many parts at once: what each serial stands for, and every discrepancy."""
-    from platemark.auditor.part import audit_parts
+    from platemark.auditor.part import audit_parts, in_one_report
     from platemark.auditor.render import PART_COLUMNS, part_rows
 
     serials = values.serials(file)
-    invocation = _begun(context, csv)
+    invocation = _begun(context, csv, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     common, found = audit_parts(evidence, serials)
+    _write_signed(invocation, in_one_report(common, found), sign)
     rows = part_rows(found)
     _write_csv(csv, PART_COLUMNS, rows)
     if invocation.options.as_json:
@@ -198,6 +200,7 @@ def related(
         Path | None, typer.Option("--passports", help="Folder of passports, which tell printers and material lots.")
     ] = None,
     csv: Csv = None,
+    sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
 ) -> int:
@@ -206,13 +209,15 @@ def related(
     from platemark.auditor.render import RELATED_COLUMNS, headline, related_rows
 
     number = values.serial(serial)
-    invocation = _begun(context, csv)
+    invocation = _begun(context, csv, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     report, found = find_related(evidence, number, _passports(passports))
+    parts: list[JsonValue] = [each.to_json() for each in found]
+    _write_signed(invocation, replace(report, facts={**report.facts, "parts": parts}), sign)
     rows = related_rows(found)
     _write_csv(csv, RELATED_COLUMNS, rows)
     if invocation.options.as_json:
-        invocation.ui.result({**report.to_json(), "parts": [each.to_json() for each in found]})
+        invocation.ui.result({**report.to_json(), "parts": parts})
     else:
         invocation.ui.table("parts", [], RELATED_COLUMNS, rows)
         for finding in report.failures:
@@ -547,16 +552,23 @@ def _ledger(evidence: "Evidence", ledger: str | None, tiles: str | None) -> "tup
     return origin.chain_id, origin.ledger
 
 
-def _finish(
-    invocation: Invocation, report: "Report", html: Path | None, sign: Path | None, *, of_prints: bool = True
-) -> int:
-    """Write the page and the signed report, show the report, and return 0 when everything holds, else 3."""
-    from platemark.auditor.render import page
+def _write_signed(invocation: Invocation, report: "Report", sign: Path | None) -> None:
+    """Write the report under the account's signature, if that was asked for."""
     from platemark.auditor.signed import sign_report
     from platemark.sdk.files import write_whole
 
     if sign is not None:
         write_whole(sign, sign_report(report, invocation.account, invocation.clock.now()) + b"\n", mode=0o644)
+
+
+def _finish(
+    invocation: Invocation, report: "Report", html: Path | None, sign: Path | None, *, of_prints: bool = True
+) -> int:
+    """Write the page and the signed report, show the report, and return 0 when everything holds, else 3."""
+    from platemark.auditor.render import page
+    from platemark.sdk.files import write_whole
+
+    _write_signed(invocation, report, sign)
     if html is not None:
         write_whole(html, page(report).encode(), mode=0o644)
     _show(invocation, report, of_prints=of_prints)

@@ -534,6 +534,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     ),
     "audit-state": CodeInfo(Kind.UNAVAILABLE, "The state of an audit that was begun cannot be used"),
     "audit-state-log": CodeInfo(Kind.MALFORMED, "The state of an audit is of another log"),
+    "audit-state-policy": CodeInfo(Kind.MALFORMED, "The state of an audit was made under another policy"),
     "command-failed": CodeInfo(Kind.UNAVAILABLE, "A command failed"),
     "config": CodeInfo(Kind.MALFORMED, "A configuration file is ill-formed"),
     "demo-database": CodeInfo(Kind.UNAVAILABLE, "The demonstration's database is not where it should be"),

@@ -7,38 +7,47 @@ not say how many leaves it has: sizes are to be had from where the roots come fr
 Source: RFC 6962, section 2.1; RFC 9162, sections 2.1.3.2 and 2.1.4.2; docs/formats.md, trees.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
+from hashlib import sha256 as _sha256
 from typing import Final
 
 from platemark.errors import MalformedError, UsageError, VerificationError
 from platemark.protocol.units import Digest32, digest_text
 
-EMPTY_ROOT: Final = Digest32(hashlib.sha256(b"").digest())
+EMPTY_ROOT: Final = Digest32(_sha256(b"").digest())
+_LEAF: Final = _sha256(b"\x00")
 Range = tuple[int, int]
 """Leaves from the first number up to, but not including, the second."""
 
 
 def leaf_hash(data: bytes) -> Digest32:
     """Return the hash of a leaf's data."""
-    return Digest32(hashlib.sha256(b"\x00" + data).digest())
+    return Digest32(_sha256(b"\x00" + data).digest())
 
 
 def node_hash(left: bytes, right: bytes) -> Digest32:
     """Return the hash of a node with these children."""
-    return Digest32(hashlib.sha256(b"\x01" + left + right).digest())
+    return Digest32(_sha256(b"\x01" + left + right).digest())
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[Digest32]:
+    """Return the hash of each leaf's data; what a hash has of its own is set up once."""
+    hashes: list[Digest32] = []
+    for data in entries:
+        digest = _LEAF.copy()
+        digest.update(data)
+        hashes.append(Digest32(digest.digest()))
+    return hashes
 
 
 def tree_head(leaf_hashes: Iterable[Digest32]) -> Digest32:
-    """Return the head of the tree over leaf hashes (not leaf data); memory grows with its height only."""
-    peaks: list[tuple[int, Digest32]] = []  # (leaves, hash), larger subtrees first
-    for leaf in leaf_hashes:
-        size, digest = 1, leaf
-        while peaks and peaks[-1][0] == size:
-            digest = node_hash(peaks.pop()[1], digest)
-            size *= 2
-        peaks.append((size, digest))
-    return fold([digest for _, digest in peaks])
+    """Return the head of the tree over leaf hashes (not leaf data); they are held in memory."""
+    nodes: list[bytes] = list(leaf_hashes)
+    while len(nodes) > 1:
+        pairs = iter(nodes)
+        parents = [_sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+        nodes = parents + nodes[len(nodes) & ~1 :]  # one that is left over stands a level higher as it is
+    return Digest32(nodes[0]) if nodes else EMPTY_ROOT
 
 
 def fold(peaks: Sequence[Digest32]) -> Digest32:

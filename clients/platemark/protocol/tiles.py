@@ -98,7 +98,7 @@ class Edge:
         entries: tuple[bytes, ...] = ()
         if size % TILE_WIDTH:
             entries = tuple(_get_entries(Tile(ENTRIES, size // TILE_WIDTH, size % TILE_WIDTH), get_tile))
-            if tuple(map(merkle.leaf_hash, entries)) != hashes[0]:
+            if tuple(merkle.leaf_hashes(entries)) != hashes[0]:
                 raise _not_of_log(Tile(ENTRIES, size // TILE_WIDTH, size % TILE_WIDTH))
         return cls(size, hashes, entries)
 
@@ -136,7 +136,7 @@ def grow(edge: Edge, entries: Sequence[bytes]) -> Growth:
     if pending and entries:
         files[Tile(ENTRIES, number, len(pending)).path] = encode_entries(pending)
     levels: list[tuple[Digest32, ...]] = []
-    added = [merkle.leaf_hash(entry) for entry in entries]
+    added = merkle.leaf_hashes(entries)
     level = 0
     while added or level < len(edge.hashes):
         hashes = [*(edge.hashes[level] if level < len(edge.hashes) else ()), *added]
@@ -189,13 +189,13 @@ def decode_entries(data: bytes, width: int) -> list[bytes]:
     Errors: MalformedError `log-tile` when the bundle has fewer or more, or bytes after them.
     """
     entries: list[bytes] = []
-    at = 0
-    while at < len(data) and len(entries) < width:
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        if at + 2 > len(data) or end > len(data):
-            raise MalformedError("a bundle of entries ends early", code="log-tile")
-        entries.append(data[at + 2 : end])
-        at = end
+    at, last = 0, len(data) - 2
+    for _ in range(width):
+        if at > last:
+            break
+        begin = at + 2
+        at = begin + (data[at] << 8 | data[at + 1])
+        entries.append(data[begin:at])
     if len(entries) != width or at != len(data):
         raise MalformedError(f"a bundle does not have exactly {width} entries", code="log-tile")
     return entries
@@ -256,13 +256,16 @@ class LogReader:
             raise UsageError(f"the log has entries 0 to {self.size}, not {start} to {last}")
         for number in range(start // TILE_WIDTH, -(-last // TILE_WIDTH)):
             first = number * TILE_WIDTH
-            width = min(TILE_WIDTH, self.size - first)
-            tile = Tile(ENTRIES, number, width)
-            bundle = _get_entries(tile, self._get_tile)
-            head = merkle.tree_head(map(merkle.leaf_hash, bundle))
-            if head != self._bundle_head(number, width):
-                raise _not_of_log(tile)
-            yield from bundle[max(0, start - first) : last - first]
+            yield from self.bundle(number)[max(0, start - first) : last - first]
+
+    def bundle(self, number: int) -> list[bytes]:
+        """Return the entries of a bundle, 256 but in the last, after it was checked; errors as the constructor."""
+        width = min(TILE_WIDTH, self.size - number * TILE_WIDTH)
+        tile = Tile(ENTRIES, number, width)
+        bundle = _get_entries(tile, self._get_tile)
+        if merkle.tree_head(merkle.leaf_hashes(bundle)) != self._bundle_head(number, width):
+            raise _not_of_log(tile)
+        return bundle
 
     def inclusion_proof(self, index: int, old_size: int | None = None) -> list[Digest32]:
         """Return the proof that leaf `index` is in this log, or in the one it was at `old_size`.

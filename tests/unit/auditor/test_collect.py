@@ -1,15 +1,17 @@
 """What is collected from an endpoint: what is true comes back as facts, what contradicts storage is refused."""
 
-from collections.abc import Callable, Mapping
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from platemark.auditor.collect import collect, find_contracts
 from platemark.errors import VerificationError
 from platemark.protocol.units import Address, LicenseId, address_text
-from platemark.sdk.chain import ChainEvent
+from platemark.sdk.chain import ChainEvent, ContractName
 from platemark.verify.facts import AnchorFact, ChainFacts, DeclarationFact, MoveFact, RevisionFact
 from sample_chain import CONTRACTS, FACTS, GATEWAY_FACT, LOG, RESERVATION_FACT, REVISION, block
 from sample_documents import (
@@ -173,3 +175,24 @@ def test_licence_contract_of_another_ledger_is_refused() -> None:
     with pytest.raises(VerificationError) as raised:
         find_contracts(endpoint, LEDGER, chain_id=CHAIN_ID)
     assert raised.value.code == "contract-code"
+
+
+def test_events_are_not_held_in_memory() -> None:
+    class Settling(MemoryEndpoint):
+        def events(self, contract: ContractName, *arguments: Any, **options: Any) -> Iterator[ChainEvent]:
+            for event in super().events(contract, *arguments, **options):
+                yield event
+                if event.name == "Reserved":
+                    for sequence in range(1, 1001):
+                        more = {"tokenId": TOKEN_ID, "sequence": sequence, "weight": bytes(100_000 + sequence)}
+                        yield replace(event, name="Settled", arguments=more)
+
+    endpoint = memory_endpoint()
+    tracemalloc.start()
+    try:
+        facts = collect(Settling(endpoint.facts, endpoint.blocks), CONTRACTS)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert facts.reservations[TOKEN_ID].settled_sequence == 1000
+    assert most < 10_000_000

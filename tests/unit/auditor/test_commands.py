@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from platemark.cli import audit
 from platemark.cli.main import run
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
 from platemark.protocol.digests import sha256
 from platemark.protocol.passport import Passport
+from platemark.protocol.serial import serial_of
 from platemark.protocol.units import address_text
-from sample_chain import anchored, redeemed
-from sample_documents import DESIGNER, GATEWAY
+from sample_chain import LOG, SampleLog, anchored, redeemed
+from sample_documents import DESIGNER, GATEWAY, OUTCOME_ENTRY, REDEEMED, TOKEN_ID
+from sample_evidence import anchoring, evidence, logged
 from stack import Ended, command
 
 
@@ -205,3 +208,60 @@ def test_a_report_is_not_begun_when_nobody_can_sign_it(tmp_path: Path, passport:
     argv = ("audit", "passport", str(passport), "--offline", "--sign", str(signed))
     assert command(f"--home={tmp_path / 'empty'}", *argv).exit_code != 0
     assert not signed.exists()
+
+
+SERIAL = serial_of(TOKEN_ID, 1)
+NO_SERIAL = serial_of(TOKEN_ID, 9)
+
+
+def signed_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *argv: str, log: SampleLog = LOG
+) -> tuple[Ended, Ended]:
+    """Return an audit of the sample log in memory that was signed, and what the signed report shows."""
+    monkeypatch.setattr(audit, "evidence_of", lambda *_: evidence(anchoring(log), log))
+    signed = tmp_path / "report"
+    places = ("--tiles", "memory", "--blocks", "memory", "--sign", str(signed))
+    ended = command(*with_a_key(tmp_path), "--json", "audit", *argv, *places)
+    return ended, command("--json", "audit", "report", str(signed))
+
+
+def test_audit_of_parts_is_signed_as_one_report_with_the_findings_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "serials").write_text(f"{SERIAL}\n{NO_SERIAL}\n")
+    ended, shown = signed_audit(tmp_path, monkeypatch, "parts", str(tmp_path / "serials"))
+    assert (ended.exit_code, shown.exit_code) == (3, 3)
+    parts = ended.value["parts"]
+    named = [each | {"detail": f"{part['subject']}: {each['detail']}"} for part in parts for each in part["findings"]]
+    assert shown.value["findings"] == [*ended.value["common"]["findings"], *named]
+    assert shown.value["facts"]["parts"] == {part["subject"]: part["facts"] for part in parts}
+    assert (shown.value["subject"], shown.value["trusted"]) == ("2 parts", ["this RPC endpoint"])
+
+
+def test_audit_of_parts_that_hold_is_signed_as_a_report_that_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "serials").write_text(f"{SERIAL}\n")
+    ended, shown = signed_audit(tmp_path, monkeypatch, "parts", str(tmp_path / "serials"))
+    assert (ended.exit_code, shown.exit_code, shown.value["holds"]) == (0, 0, True)
+
+
+def test_list_of_related_parts_is_signed_with_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = logged(REDEEMED, OUTCOME_ENTRY, redeemed(2))
+    ended, shown = signed_audit(tmp_path, monkeypatch, "related", SERIAL, log=grown)
+    assert [part["sequence"] for part in ended.value["parts"]] == [2]
+    assert (ended.exit_code, shown.exit_code) == (0, 0)
+    assert shown.value["findings"] == ended.value["findings"]
+    assert shown.value["facts"] == ended.value["facts"] | {"parts": ended.value["parts"]}
+
+
+@pytest.mark.parametrize("argv", [("parts", "serials"), ("related", SERIAL)])
+def test_audit_of_several_parts_is_not_begun_when_nobody_can_sign_it(tmp_path: Path, argv: tuple[str, str]) -> None:
+    (tmp_path / "serials").write_text(f"{SERIAL}\n")
+    signed = tmp_path / "report"
+    name, what = argv
+    given = str(tmp_path / what) if name == "parts" else what
+    places = ("--tiles", "memory", "--blocks", str(tmp_path), "--sign", str(signed))
+    ended = command(f"--home={tmp_path / 'empty'}", "audit", name, given, *places)
+    assert (ended.exit_code != 0, signed.exists()) == (True, False)
+    assert "key" in ended.stderr

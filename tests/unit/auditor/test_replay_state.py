@@ -1,40 +1,32 @@
 """The replay of a log that is interrupted goes on where it stopped, and never on another log or chain."""
 
+import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from platemark.auditor import replay
+from platemark.auditor.print_filter import PrintFilter
 from platemark.auditor.replay import audit_log
 from platemark.auditor.replay_state import ReplayState
-from platemark.errors import PlatemarkError, UpstreamError
+from platemark.errors import PlatemarkError, UpstreamError, UsageError
+from platemark.protocol.checkpoint import KeyType, NoteKey
 from platemark.protocol.codes import CODES
-from platemark.protocol.log_entry import LogEntry, Result
-from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, Tile
+from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, LogReader, Tile
+from platemark.protocol.units import TokenId
 from platemark.verify.counts import LogReplay, Sequences
 from platemark.verify.facts import ChainFacts
+from platemark.verify.policy import ANYBODY, Policy
 from platemark.verify.report import Report
 from sample_chain import SampleLog, block, ended, redeemed
-from sample_documents import GATEWAY, TOKEN_ID
+from sample_documents import CHAIN_ID, GATEWAY, PROFILE, TOKEN_ID, word
 from sample_evidence import MemoryLog, SampleEvidence, anchoring, evidence, failures, logged, with_reservation
-
-BEYOND = 70_000
-PATTERN: list[LogEntry] = [
-    redeemed(1),
-    ended(1),
-    redeemed(2),
-    ended(2, Result.FAILED, spare_used=True),
-    ended(BEYOND),
-    redeemed(3, print_id=redeemed(1).print_id),
-    redeemed(3),
-    ended(1),
-    ended(BEYOND),
-]
-"""Some that are true and some that are lies; what they say of one another reaches over any boundary of tiles."""
-ENTRIES_OF_LIES: list[LogEntry] = [PATTERN[place % len(PATTERN)] for place in range(4 * TILE_WIDTH + 10)]
+from simulators.dying_audit import ENTRIES_OF_LIES, PATTERN
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +144,38 @@ def test_state_stays_when_a_tile_is_withheld(lies: SampleLog, tmp_path: Path) ->
     assert named(audit_log(of(lies), tmp_path / "state", keep=False)) == named(audit_log(of(lies)))
 
 
+@pytest.mark.parametrize("saved", [TILE_WIDTH, 64 * TILE_WIDTH])
+@pytest.mark.parametrize("bundle", range(5))
+def test_what_was_found_before_a_tile_that_is_withheld_is_reported_with_it(
+    lies: SampleLog, saved: int, bundle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "SAVED_ENTRIES", saved)
+    found = of(lies)
+    withheld = Tile(ENTRIES, bundle, min(TILE_WIDTH, LOG_SIZE - bundle * TILE_WIDTH)).path
+    del found.files.files[withheld]
+    report = audit_log(found)
+    before = LogReplay(anchoring(lies), GATEWAY.address, found.block_hash)
+    expected = [
+        finding for entry in ENTRIES_OF_LIES[: bundle * TILE_WIDTH] for finding in before.feed(entry.to_bytes())
+    ]
+    of_entries = [finding for finding in report.findings if finding.detail.startswith("entry ")]
+    assert of_entries == expected
+    assert bool(expected) == (bundle > 0)
+    assert [(finding.step.value, finding.code) for finding in report.failures][len(expected)] == (11, "log-tile")
+
+
+def test_whom_earlier_runs_trusted_is_kept_word_for_word(
+    lies: SampleLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bundle, trusted in ((1, "Ann and Bob"), (3, "Carl"), (4, "Ann and Bob")):
+        monkeypatch.setattr(SampleEvidence, "trusted", lambda _, trusted=trusted: trusted)
+        interrupted(of(lies), bundle, tmp_path / "state")
+    report = audit_log(of(lies), tmp_path / "state")
+    assert report.trusted[-1] == "for 1024 entries an earlier run, which trusted Ann and Bob and Carl"
+    (row,) = sqlite3.connect(tmp_path / "state").execute("SELECT trusted FROM log")
+    assert json.loads(row[0]) == ["Ann and Bob", "Carl"]
+
+
 # --- states that are refused ----------------------------------------------------------------------------------------
 
 
@@ -190,6 +214,56 @@ def test_state_of_a_chain_with_another_final_block_is_refused(lies: SampleLog, t
         database.execute("UPDATE log SET block_hash = ?", (block(29).hash,))
     database.close()
     assert refused(of(lies), tmp_path / "state")[0] == "endpoints-disagree"
+
+
+WITNESS = NoteKey("witness.example/w1", bytes(32), KeyType.COSIGNATURE)
+POLICIES: Mapping[str, tuple[Policy, str]] = {
+    "a gateway": (Policy(gateways=frozenset({GATEWAY.address})), "accepted gateways"),
+    "a chain": (Policy(chain_ids=frozenset({CHAIN_ID})), "accepted chains"),
+    "a witness": (Policy(witnesses=(WITNESS,)), "witnesses"),
+    "a witness that is wanted": (Policy(witnesses=(WITNESS,), witnesses_wanted=1), "witnesses, witnesses wanted"),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_state_of_another_policy_is_refused_and_goes_on_under_its_own(
+    lies: SampleLog, tmp_path: Path, name: str
+) -> None:
+    policy, differing = POLICIES[name]
+    interrupted(of(lies), 3, tmp_path / "state")
+    named = evidence(anchoring(lies), lies, policy=policy)
+    code, message = refused(named, tmp_path / "state")
+    assert (code, message.endswith(f"had another policy: {differing}")) == ("audit-state-policy", True)
+    interrupted(named, 3, tmp_path / "other")
+    assert refused(of(lies), tmp_path / "other") == (code, message.replace("/state ", "/other "))
+    assert any("an earlier run" in each for each in audit_log(named, tmp_path / "other").trusted)
+
+
+def test_state_of_other_contracts_is_refused(lies: SampleLog, tmp_path: Path) -> None:
+    interrupted(of(lies), 3, tmp_path / "state")
+    facts = anchoring(lies)
+    elsewhere = replace(facts, contracts=replace(facts.contracts, registry=GATEWAY.address))
+    reader = LogReader(LOG_SIZE, lies.growth.root, lies.get)
+    with ReplayState(tmp_path / "state") as state, pytest.raises(UsageError) as caught:
+        state.earlier(PROFILE.log_origin, reader, elsewhere, ANYBODY, lambda _: None)
+    assert (caught.value.code, caught.value.message.endswith("policy: contracts")) == ("audit-state-policy", True)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "findings SET finding = x'5b5d'",
+        "log SET trusted = x'7b7d'",
+        "log SET policy = x'5b5d'",
+        "tokens SET closed = x'00'",
+    ],
+)
+def test_state_with_something_else_in_it_is_refused(lies: SampleLog, tmp_path: Path, spoiled: str) -> None:
+    interrupted(of(lies), 3, tmp_path / "state")
+    with sqlite3.connect(tmp_path / "state") as database:
+        database.execute(f"UPDATE {spoiled}")
+    database.close()
+    assert refused(of(lies), tmp_path / "state")[0] == "audit-state"
 
 
 @pytest.mark.parametrize("changes", [{"spares": 9}, None])
@@ -240,8 +314,39 @@ def test_replay_remembers_a_bit_for_each_print_and_nothing_else() -> None:
                 list(replayed.feed(entry.to_bytes()))
         assert replayed.tokens[TOKEN_ID].released == 200
         assert memory_of(replayed) == 1 + 200 // 8 + 1
-        (prints,) = state._database.execute("SELECT count(*) FROM prints").fetchone()
-        assert prints == 200
+        (prints,) = state._database.execute("SELECT sum(length(ids)) FROM prints").fetchone()
+        assert prints == 200 * 16
+
+
+def print_ids(*numbers: int) -> list[bytes]:
+    return [word(f"print {number}")[:16] for number in numbers]
+
+
+def test_print_ids_of_a_token_that_stand_twice_are_found_and_none_of_its_call_is_remembered() -> None:
+    first, second = TokenId(1), TokenId(2)
+    with ReplayState() as state:
+        assert state.note_prints([]) == set()
+        assert state.note_prints([(first, print_ids(1, 2)), (second, print_ids(1))]) == set()
+        assert state.note_prints([(first, print_ids(3, 3)), (second, print_ids(3, 4))]) == {first}
+        assert state.note_prints([(first, print_ids(3)), (second, print_ids(5, 4))]) == {second}
+        assert state.note_prints([(first, print_ids(4, 2)), (second, print_ids(5))]) == {first}
+        assert [state.note_print(first, found) for found in print_ids(4, 4, 1)] == [True, False, False]
+
+
+def test_print_ids_that_the_filter_takes_for_known_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PrintFilter, "add", lambda _, numbers, ids: numbers >= 0)
+    with ReplayState() as state:
+        assert state.note_prints([(TokenId(1), print_ids(1, 2))]) == set()
+        assert state.note_prints([(TokenId(1), print_ids(3)), (TokenId(2), print_ids(1))]) == set()
+        assert state.note_prints([(TokenId(1), print_ids(4, 3))]) == {TokenId(1)}
+
+
+def test_filter_knows_every_pair_that_was_added_and_few_others() -> None:
+    found, numbers = PrintFilter(), np.arange(5000)
+    ids = b"".join(print_ids(*range(5000)))
+    assert not found.add(numbers, ids).any()
+    assert found.add(numbers, ids).all()
+    assert np.count_nonzero(found.add(numbers + 1, ids)) < 5
 
 
 @pytest.mark.parametrize("size", [1, 4])
