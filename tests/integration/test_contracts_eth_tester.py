@@ -43,6 +43,7 @@ from platemark.protocol.units import (
     address_text,
     parse_address,
 )
+from platemark.verify.chain_proof import ReservationWord, anchor_slot, reservation_slot
 
 AGENT = AccountKey(b"\x04" * 32)
 SALT = b"\x05" * 32
@@ -217,6 +218,23 @@ def test_a_print_lives_from_registration_to_reclaim(chain: Chain, offered: Offer
     assert balance(chain, chain.ledger.address, offered.license_id) == 0
     assert state(chain, reservation).burned == 3
     assert license_.termsOf(offered.license_id).call().minted == 10
+
+
+def test_the_ledger_stores_what_storage_proofs_are_read_for_where_they_look(chain: Chain, offered: Offered) -> None:
+    reservation = reserved(chain, offered)
+    gateway = address_text(GATEWAY.address)
+    chain.send(chain.ledger.functions.anchor(gateway, 1, 3, ROOT, sha256(b"tiles")), gateway)
+    settle(chain, offered, use(chain, chain.id(reservation), 4, 1), sender=gateway)
+
+    def stored(slot: Digest32) -> int:
+        return int.from_bytes(chain.web3.eth.get_storage_at(chain.ledger.address, int.from_bytes(slot, "big")), "big")
+
+    assert stored(anchor_slot(GATEWAY.address, 1, 3)) == int.from_bytes(sha256(ROOT, sha256(b"tiles")), "big")
+    word = stored(reservation_slot(GATEWAY.address, offered.license_id, TokenId(chain.id(reservation))))
+    spares = offered.terms.spares(reservation.prints)
+    assert ReservationWord.parse(word) == ReservationWord(
+        AGENT.address, reservation.expires_at, reservation.prints, burned=3, voided=1, spares=spares
+    )
 
 
 def test_a_stranger_settles_only_three_days_after_expiry_and_moves_no_voids(chain: Chain, offered: Offered) -> None:

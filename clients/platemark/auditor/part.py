@@ -50,17 +50,22 @@ class FoundPrint:
 
 
 def audit_passport(
-    passport: Passport, evidence: Evidence | None, *, policy: Policy = ANYBODY, with_log: bool = False
+    passport: Passport,
+    evidence: Evidence | None,
+    *,
+    policy: Policy = ANYBODY,
+    with_log: bool = False,
+    known_block: Digest32 | None = None,
 ) -> Report:
     """Return the report on a passport: offline without evidence, against the chain with it.
 
     With `with_log` the print is also looked up in the log that the evidence names, for an outcome that the passport
-    does not show, and its token is replayed.
+    does not show, and its token is replayed. Offline, storage proofs are checked against a `known_block`.
 
     Errors: UpstreamError when the chain cannot be reached.
     """
     if evidence is None:
-        report = verify_passport(passport)
+        report = verify_passport(passport, known_block=known_block)
         _require_accepted(report, passport, policy)
         return report
     stated = contracts_of(passport)

@@ -242,6 +242,10 @@ def passport(
     accept_gateway: Gateways = None,
     *,
     offline: Annotated[bool, typer.Option("--offline", help="Read nothing but the file.")] = False,
+    block: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="Offline, and check the storage proofs against the block of this hash."),
+    ] = None,
 ) -> int:
     """Verify a part passport: by itself, and against the chain unless --offline."""
     from platemark.auditor.part import audit_passport
@@ -249,7 +253,8 @@ def passport(
     from platemark.verify.passport import refused_passport
 
     invocation = _begun(context, html, sign=sign)
-    is_online = not offline and invocation.settings.rpc is not None
+    known_block = None if block is None else values.block_hash(block)
+    is_online = not offline and known_block is None and invocation.settings.rpc is not None
     if tiles is not None and not is_online:
         raise UsageError("the log is nothing without the chain", hint="give --rpc URL, or leave --tiles out")
     try:
@@ -257,7 +262,9 @@ def passport(
     except PassportPartError as error:
         return _finish(invocation, refused_passport(error), html, sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway) if is_online else None
-    report = audit_passport(found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None)
+    report = audit_passport(
+        found, evidence, policy=_policy(accept_gateway), with_log=tiles is not None, known_block=known_block
+    )
     return _finish(invocation, report, html, sign)
 
 

@@ -14,6 +14,7 @@ from platemark.protocol.units import (
     UINT256_MAX,
     Address,
     DesignId,
+    Digest32,
     LicenseId,
     TokenId,
     UnixSeconds,
@@ -21,6 +22,7 @@ from platemark.protocol.units import (
     digest_text,
     id_text,
     parse_address,
+    parse_digest,
     parse_id,
 )
 
@@ -115,6 +117,14 @@ def begun(text: str, what: str, known: Callable[[], Iterable[int]], *, where: st
             hint=hint if not found else "type more of it",
         )
     return found[0]
+
+
+def block_hash(text: str) -> Digest32:
+    """Return a block's hash; UsageError unless it is one."""
+    try:
+        return parse_digest(text.strip().lower())
+    except MalformedError as error:
+        raise UsageError(f"{text[:80]!r} is no block's hash: {error.message}", code=error.code) from error
 
 
 def serial(text: str) -> str:

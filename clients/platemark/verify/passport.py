@@ -11,10 +11,11 @@ from typing import Final
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.digests import commitment, receipt_digest
 from platemark.protocol.log_entry import OutcomeEntry, leaf_hash
-from platemark.protocol.passport import Passport, PassportPartError, Status
+from platemark.protocol.passport import Anchor, ChainProof, Passport, PassportPartError, Status
 from platemark.protocol.receipt import Receipt
 from platemark.protocol.release import Release
-from platemark.protocol.units import Digest32, address_text, digest_text, id_text
+from platemark.protocol.units import Digest32, address_text, digest32, digest_text, id_text
+from platemark.verify.chain_proof import ReservationWord, Slots, anchor_slot, proven_slots, reservation_slot
 from platemark.verify.facts import AnchorFact, BlockFact, ChainFacts, Contracts, GatewayFact, ReservationFact
 from platemark.verify.inclusion import (
     GetProfile,
@@ -41,6 +42,7 @@ BlockHash = Callable[[int], Digest32 | None]
 
 _PASSPORT: Final = "passport"
 _CHAIN: Final = "chain"
+_PROOFS: Final = "storage proofs"
 
 
 PART_STEPS: Final[Mapping[str, Step]] = {
@@ -100,6 +102,7 @@ def verify_passport(
     facts: ChainFacts | None = None,
     block_hash: BlockHash | None = None,
     get_profile: GetProfile = lambda _: None,
+    known_block: Digest32 | None = None,
 ) -> Report:
     """Return the report on one part: all that holds, all that does not, and what was not checked.
 
@@ -108,6 +111,8 @@ def verify_passport(
         facts: The chain's, when it could be read.
         block_hash: Looks up a block of that chain; needed with `facts`.
         get_profile: Looks up a profile that the gateway declared later, which may have kept the release key.
+        known_block: Hash of a block that is known to be the chain's; without `facts` the passport's storage proofs are
+            checked against it.
     """
     report = Report(f"part {passport.serial}")
     report.facts |= {
@@ -130,9 +135,14 @@ def verify_passport(
         report.skip(Step.CONTRACTS, "chain facts not verified", _PASSPORT)
         report.skip(Step.REVISION, "whether the revision is recalled: needs the chain", _PASSPORT)
         report.skip(Step.MINT, "whether the prints exist: needs the chain", _PASSPORT)
-        report.skip(Step.ANCHOR, "whether root, block and transaction are on chain: needs the chain", _PASSPORT)
+        proof, anchor = passport.chain_proof, passport.anchor
+        if known_block is None or proof is None or anchor is None:
+            report.skip(Step.ANCHOR, "whether root, block and transaction are on chain: needs the chain", _PASSPORT)
+            report.trusted.append("nobody for signatures and proofs; nobody answers for the chain")
+        else:
+            _storage_steps(report, passport, anchor, proof, known_block)
+            report.trusted.append(f"the given block {digest_text(known_block)}, and nobody else")
         report.skip(Step.COUNTS, "what was reserved and counted: needs the chain", _PASSPORT)
-        report.trusted.append("nobody for signatures and proofs; nobody answers for the chain")
     else:
         _chain_steps(report, passport, facts, block_hash, get_profile)
     return report
@@ -303,15 +313,7 @@ def _log_steps(report: Report, passport: Passport) -> None:
     if anchor is None:
         report.skip(Step.INCLUSION, "provisional: the log was not anchored yet", _PASSPORT)
         return
-    fact = AnchorFact(
-        anchor.epoch,
-        anchor.size,
-        anchor.root,
-        anchor.tiles_digest,
-        Digest32(bytes(32)),
-        BlockFact(anchor.block_number, anchor.block_hash, passport.permission.deadline),
-        anchor.transaction,
-    )
+    fact = _anchor_fact(passport, anchor, Digest32(bytes(32)))
     entry = passport.redeemed_entry()
     redeemed = passport.redeemed
     with report.step(Step.INCLUSION, f"the print is entry {redeemed.index} of {anchor.size}", _PASSPORT):
@@ -321,6 +323,52 @@ def _log_steps(report: Report, passport: Passport) -> None:
         logged = passport.outcome
         with report.step(Step.INCLUSION, f"its outcome is entry {logged.index} of {anchor.size}", _PASSPORT):
             check_inclusion(leaf_hash(outcome), logged.index, anchor.size, logged.proof, fact)
+
+
+def _storage_steps(
+    report: Report, passport: Passport, anchor: Anchor, proof: ChainProof, known_block: Digest32
+) -> None:
+    """Steps 7 and 12 by storage proofs against a block that is known; nothing is asked."""
+    slots: Slots | None = None
+    with report.step(Step.ANCHOR, "the storage proofs follow from the given block", _PROOFS):
+        slots = proven_slots(proof, known_block)
+    if slots is None:
+        return
+    ledger, gateway = passport.profile.ledger, passport.permission.gateway
+    stored = slots.get((ledger, anchor_slot(gateway, anchor.epoch, anchor.size)))
+    if stored is None:
+        report.skip(Step.ANCHOR, "whether the root is on chain: no storage proof of it", _PROOFS)
+    else:
+        with report.step(Step.ANCHOR, f"the root of {anchor.size} entries is in the ledger", _PROOFS):
+            check_anchor(_anchor_fact(passport, anchor, digest32(stored.to_bytes(32, "big"))))
+    word = slots.get((ledger, reservation_slot(gateway, passport.license_id, passport.token_id)))
+    if word is None:
+        report.skip(Step.PERMISSION, "whether the prints were reserved: no storage proof of it", _PROOFS)
+        return
+    with report.step(Step.PERMISSION, "the prints were reserved for this agent", _PROOFS):
+        found, permission = ReservationWord.parse(word), passport.permission
+        expected = (permission.agent, permission.prints, passport.terms.spares(permission.prints))
+        require(
+            (found.agent, found.prints, found.spares) == expected and found.expires_at in {0, permission.expires_at},
+            Step.PERMISSION,
+            "the ledger holds another reservation under this token",
+            code="reservation-storage",
+            expected=f"{permission.prints} prints for {address_text(permission.agent)}",
+            found=f"{found.prints} prints for {address_text(found.agent)}",
+        )
+
+
+def _anchor_fact(passport: Passport, anchor: Anchor, stored: Digest32) -> AnchorFact:
+    """Return the anchor as the passport states it, over what the ledger stores."""
+    return AnchorFact(
+        anchor.epoch,
+        anchor.size,
+        anchor.root,
+        anchor.tiles_digest,
+        stored,
+        BlockFact(anchor.block_number, anchor.block_hash, passport.permission.deadline),
+        anchor.transaction,
+    )
 
 
 def _chain_steps(

@@ -18,7 +18,7 @@ from platemark.protocol.passport import Passport
 from platemark.protocol.serial import serial_of
 from platemark.protocol.units import address_text
 from sample_chain import LOG, SampleLog, anchored, redeemed
-from sample_documents import DESIGNER, GATEWAY, OUTCOME_ENTRY, REDEEMED, TOKEN_ID
+from sample_documents import DESIGNER, GATEWAY, OUTCOME_ENTRY, PASSPORT, REDEEMED, TOKEN_ID
 from sample_evidence import anchoring, evidence, logged
 from stack import Ended, command
 
@@ -53,6 +53,17 @@ def test_passport_that_does_not_hold_ends_with_3(tmp_path: Path) -> None:
     assert ended.value["holds"] is False
     (failed,) = [item for item in ended.value["findings"] if item["verdict"] == "fails"]
     assert (failed["step"], failed["code"]) == (7, "not-holder")
+
+
+def test_a_passport_against_a_block_that_its_storage_proofs_are_not_of_ends_with_3(tmp_path: Path) -> None:
+    path = written(tmp_path, replace(anchored(), chain_proof=PASSPORT.chain_proof))
+    ended = command("audit", "passport", str(path), "--block", "0x" + "11" * 32)
+    assert ended.exit_code == 3
+    assert "against another block than the given one" in ended.stdout
+    assert offline(path).exit_code == 0  # nobody asked for them
+    wrong = command("audit", "passport", str(path), "--block", "0x11")
+    assert wrong.exit_code == 2
+    assert "[digest-length]" in wrong.stderr
 
 
 def test_passport_of_another_gateway_than_the_accepted_ends_with_3(passport: Path) -> None:
