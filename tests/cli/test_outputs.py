@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from platemark.agent.printers.simulated import SimulatedPrinter
-from stack import Person, Stack, cube_stl
+from platemark.protocol.passport import Passport
+from stack import Person, Stack, command, cube_stl, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stack")]
 
@@ -122,6 +123,25 @@ def test_a_passport_replaces_no_other_file(centre: Person, token: str, tmp_path:
     assert (taken.read_text(), (tmp_path / "qr.svg").exists()) == ("something else", False)
     ended = centre.attempt("passport", serial, "--label", str(tmp_path / "none" / "label.pdf"))
     assert (ended.exit_code, ended.error_code) == (1, "file-missing")
+
+
+def test_a_passport_takes_storage_proofs_along_which_hold_with_the_network_off(
+    centre: Person, token: str, tmp_path: Path
+) -> None:
+    serial = str(centre.make_print(token, "--printer", "ada")["serial"])
+    wait_for("the anchor", lambda: not centre.run("passport", serial)["provisional"])
+    file = tmp_path / "passport.json"
+    made = centre.run("passport", serial, "--proofs", "-o", str(file))
+    assert Passport.parse(file.read_bytes()).chain_proof is not None
+    ended = command("audit", "passport", str(file), "--block", made["blockHash"], "--json")
+    assert ended.exit_code == 0, ended.stdout
+    found = {each["detail"] for each in ended.value["findings"] if each["verdict"] == "holds"}
+    assert found >= {"the storage proofs follow from the given block", "the prints were reserved for this agent"}
+    ended = command("audit", "passport", str(file), "--block", "0x" + "ab" * 32, "--json")
+    assert (ended.exit_code, [each["code"] for each in ended.value["findings"] if each["verdict"] == "fails"]) == (
+        3,
+        ["chain-proof"],
+    )
 
 
 def test_kept_gcode_replaces_no_other(centre: Person, token: str, tmp_path: Path) -> None:

@@ -3,18 +3,22 @@
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from platemark.cli import values
 from platemark.cli.config import EVERYWHERE, Invocation, invocation
-from platemark.errors import RefusedError
+from platemark.errors import Kind, RefusedError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.digests import sha256
 from platemark.protocol.passport import MAX_BYTES, Content, Passport, Responsible, Statement
 from platemark.protocol.serial import grouped
+from platemark.protocol.units import digest_text
 from platemark.sdk.files import read_limited
+
+if TYPE_CHECKING:
+    from platemark.sdk.chain import BlockFacts
 
 app = typer.Typer(epilog=EVERYWHERE, add_completion=False, rich_markup_mode=None)
 
@@ -33,6 +37,9 @@ def passport(
         list[Statement] | None,
         typer.Option("--disclose", help="Open only this; may be repeated. Else what the gateway shows."),
     ] = None,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Add storage proofs of the newest final block: `audit passport --block`.")
+    ] = False,
     source: Annotated[
         Path | None, typer.Option("--from", help="A passport of the part to take, in place of the gateway's.")
     ] = None,
@@ -58,6 +65,9 @@ def passport(
         found = _verified(_opened(run, found, disclose).disclosing(disclose).encode(), number)
     if responsible:
         found = replace(found, responsible=Responsible(responsible, contact))
+    block = None
+    if proofs:
+        found, block = _proven(run, found)
     value: dict[str, JsonValue] = {
         "serial": found.serial,
         "title": found.manifest.title,
@@ -66,6 +76,8 @@ def passport(
         "disclosed": [str(each) for each in found.disclosed],
         "notDisclosed": [str(each) for each in found.undisclosed],
     }
+    if block is not None:
+        value |= {"block": block.number, "blockHash": digest_text(block.hash)}
     encoded = found.encode()
     link = f"{address}#{sha256(encoded).hex()[:32]}"
     if preview is not None and picture is None:
@@ -87,6 +99,8 @@ def passport(
             f"opens   {', '.join(found.disclosed) or 'nothing'}",
         ],
     )
+    if block is not None:
+        run.ui.tell(f"with the network off: platemark audit passport FILE --block {digest_text(block.hash)}")
     if found.provisional:
         run.ui.tell("ask again after the next anchor for a passport that needs no gateway")
 
@@ -138,6 +152,35 @@ def _opened(run: Invocation, found: Passport, wanted: Collection[Statement]) -> 
         if Statement.DETAIL in missing:
             found = replace(found, detail=disclosing.detail_of(use))
     return found
+
+
+def _proven(run: Invocation, found: Passport) -> "tuple[Passport, BlockFacts]":
+    """Return the passport with storage proofs of its anchor and reservation, after they were verified, and their block.
+
+    Errors: RefusedError `passport-incomplete` without an anchor; UpstreamError `proof-unavailable`;
+        VerificationError.
+    """
+    from platemark.sdk.storage_proofs import storage_proof
+    from platemark.verify.chain_proof import anchor_slot, reservation_slot
+    from platemark.verify.passport import verify_passport
+
+    if found.anchor is None:
+        raise RefusedError(
+            "a provisional passport has no storage to prove",
+            kind=Kind.CONFLICT,
+            code="passport-incomplete",
+            hint="ask again after the next anchor",
+        )
+    run.required_chain.check_chain(found.profile.chain_id)
+    gateway = found.permission.gateway
+    slots = [
+        anchor_slot(gateway, found.anchor.epoch, found.anchor.size),
+        reservation_slot(gateway, found.license_id, found.token_id),
+    ]
+    block = run.required_chain.final_block()
+    proven = replace(found, chain_proof=storage_proof(run.required_chain, found.profile.ledger, slots, block.number))
+    verify_passport(proven, known_block=block.hash).raise_if_failed()
+    return proven, block
 
 
 def _picture(found: Passport, gateway_url: str) -> bytes | None:

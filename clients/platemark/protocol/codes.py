@@ -26,6 +26,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "address": CodeInfo(Kind.MALFORMED, "An address is ill-formed"),
     "agent-seed": CodeInfo(Kind.MALFORMED, "An agent's seed has a wrong length"),
     "base64url": CodeInfo(Kind.MALFORMED, "Bytes in base64url are ill-formed"),
+    "block-header": CodeInfo(Kind.MALFORMED, "A block's header is not one of Ethereum"),
     "block-invalid": CodeInfo(Kind.MALFORMED, "A file's node is not as the profile says"),
     "block-mismatch": CodeInfo(
         Kind.CONFLICT, "A block is not what its identifier says", "ask another IPFS node for it"
@@ -305,6 +306,7 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "journal-missing": CodeInfo(Kind.UNAVAILABLE, "The embedded chain's journal is gone"),
     "journal-unwritable": CodeInfo(Kind.UNAVAILABLE, "The embedded chain's journal cannot be written"),
     "journal-version": CodeInfo(Kind.UNAVAILABLE, "The embedded chain was made by another version"),
+    "proof-unavailable": CodeInfo(Kind.UPSTREAM, "A chain endpoint gives no storage proof of a block"),
     "reverted": CodeInfo(Kind.CONFLICT, "A contract refuses without saying why"),
     "rpc-behind": CodeInfo(Kind.UNAVAILABLE, "A chain endpoint ends before what was final"),
     "rpc-contradicts": CodeInfo(Kind.UPSTREAM, "A chain endpoint contradicts what a block's hash proves"),

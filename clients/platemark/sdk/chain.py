@@ -282,10 +282,10 @@ class ChainClient:
                 )
         return found
 
-    def proof(self, address: Address, slots: Sequence[int], block: BlockTag) -> Mapping[str, Any]:
-        """Return `eth_getProof` as the endpoint gives it (EIP-1186), unverified."""
+    def ask(self, method: str, *params: Any) -> Any:
+        """Return what a method of JSON-RPC gives, as JSON has it; None where the endpoint answers with an error."""
         with self._reached():
-            return cast("Any", self._node().eth).get_proof(_checksummed(address), list(slots), block)  # type: ignore[no-any-return]
+            return self._node().provider.make_request(cast("Any", method), list(params)).get("result")
 
     # --- transactions ----------------------------------------------------------------------------------
 

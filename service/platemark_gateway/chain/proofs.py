@@ -6,30 +6,10 @@ Sources: yellow paper, 4.3; EIP-1559, EIP-2718, EIP-4788, EIP-4844, EIP-4895, EI
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from platemark.errors import MalformedError
+from platemark.protocol.block_header import encode_header, has_known_fields
 from platemark.protocol.units import Digest32, digest32, keccak256
 
-_BYTES: Final = (
-    "parentHash",
-    "sha3Uncles",
-    "miner",
-    "stateRoot",
-    "transactionsRoot",
-    "receiptsRoot",
-    "logsBloom",
-)
-_NUMBERS: Final = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
-_SEAL: Final = ("extraData", "mixHash", "nonce")
-_LATER: Final = (
-    ("baseFeePerGas", True),
-    ("withdrawalsRoot", False),
-    ("blobGasUsed", True),
-    ("excessBlobGas", True),
-    ("parentBeaconBlockRoot", False),
-    ("requestsHash", False),
-)
-"""What later forks have added, in their order, and whether it is a number."""
-_OUTSIDE: Final = frozenset({"hash", "size", "totalDifficulty", "transactions", "uncles", "withdrawals"})
-"""What JSON-RPC shows of a block beside its header."""
 _KNOWN_TYPES: Final = range(5)
 """Kinds of transactions whose receipts have the four fields of old; rollups have others."""
 
@@ -43,22 +23,13 @@ def is_proven(found: Mapping[str, Any], claimed: Digest32) -> bool | None:
 
     None: it cannot be told, because the header has other fields than those of Ethereum up to the Osaka fork.
     """
-    import rlp  # type: ignore[import-untyped]
-
     try:
-        fields: list[bytes] = [_bytes(found[name]) for name in _BYTES]
-        fields += [_number(found[name]) for name in _NUMBERS]
-        fields += [_bytes(found[name]) for name in _SEAL]
-        for name, is_number in _LATER:
-            if found.get(name) is None:
-                break
-            fields.append(_number(found[name]) if is_number else _bytes(found[name]))
-    except (KeyError, TypeError, ValueError, AttributeError):
+        header = encode_header(found)
+    except MalformedError:
         return None
-    if keccak256(rlp.encode(fields)) == claimed:
+    if keccak256(header) == claimed:
         return True
-    known = _OUTSIDE | {*_BYTES, *_NUMBERS, *_SEAL} | {name for name, _ in _LATER}
-    return False if known.issuperset(found) else None
+    return False if has_known_fields(found) else None
 
 
 def receipts_root(receipts: Any) -> Digest32:
@@ -66,7 +37,7 @@ def receipts_root(receipts: Any) -> Digest32:
 
     Errors: UnprovableError when they have another form.
     """
-    import rlp
+    import rlp  # type: ignore[import-untyped]
     from trie.hexary import HexaryTrie
 
     if not isinstance(receipts, Sequence):
