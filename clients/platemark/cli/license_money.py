@@ -1,6 +1,7 @@
 """`platemark license buy | return | earnings | withdraw`: what prints cost, and what licences earn."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -8,7 +9,7 @@ from platemark.cli import values
 from platemark.cli.config import Connection, Invocation, invocation
 from platemark.cli.token import LicenseArgument
 from platemark.cli.ui import plural
-from platemark.errors import UsageError
+from platemark.errors import PlatemarkError, UsageError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.units import ZERO_ADDRESS, Address, LicenseId, Wei, address_text, digest_text, id_text
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from platemark.protocol.typed_data import Terms
     from platemark.sdk.erc20 import Token
 
+_GATEWAY_SECONDS: Final = 60
 Prints = Annotated[int, typer.Option(min=1, help="How many.")]
 Currency = Annotated[str | None, typer.Option(metavar="ADDRESS", help="An ERC-20; the chain's coin by default.")]
 
@@ -47,24 +49,34 @@ def buy(context: typer.Context, license_id: LicenseArgument, prints: Prints) -> 
             patience=run.patience,
         )
         holder = address_text(run.account.address)
-        balance = chain.read("PrintLicense", connection.gateway.deployment.license, "balanceOf", holder, number)
+        balance = int(chain.read("PrintLicense", connection.gateway.deployment.license, "balanceOf", holder, number))
+        _await_gateway(run, connection, number, found.state.minted + prints)
     run.ui.result(
         {
             "licenseId": id_text(number),
             "prints": prints,
             "paid": str(cost),
             "currency": address_text(found.terms.currency),
-            "balance": int(balance),
+            "balance": balance,
             "transaction": digest_text(sent.hash),
             "block": sent.block,
         },
-        [f"{holder} holds {plural(int(balance), 'print')}"],
+        [f"{holder} holds {plural(balance, 'print')}"],
     )
     run.ui.tell(f"next: platemark token request {id_text(number)} --prints {prints}")
     if found.terms.payout:
         run.ui.tell(
             f"what you do not reserve, you may give back: platemark license return {id_text(number)} --prints N"
         )
+
+
+def _await_gateway(run: Invocation, connection: Connection, license_id: LicenseId, minted: int) -> None:
+    """Wait until the gateway has read a purchase too, which is made in any case."""
+    patience = replace(run.patience, seconds=min(run.patience.seconds, _GATEWAY_SECONDS))
+    try:
+        patience.until(lambda: connection.client.license(license_id).minted, lambda found: found >= minted, "it")
+    except PlatemarkError:
+        run.ui.tell("the gateway has not read the purchase so far; it will")
 
 
 def return_(
