@@ -377,6 +377,8 @@ def report(
     signed = SignedReport.parse(read_limited(file, max_bytes=MAX_BYTES))
     if by:
         signed.check_auditor([values.address(text) for text in by])
+    else:
+        invocation.ui.tell("whom you believe was not said, with --by: whoever signed it may be anybody")
     auditor, made_at = address_text(signed.auditor), values.moment_text(signed.made_at)
     invocation.ui.tell(f"signed by {auditor}, who says that it was made at {made_at}")
     _show(invocation, signed.report, of_prints=False, auditor=auditor, madeAt=signed.made_at)
@@ -579,6 +581,8 @@ def _finish(
     if html is not None:
         write_whole(html, page(report).encode(), mode=0o644)
     _show(invocation, report, of_prints=of_prints)
+    if sign is not None:
+        invocation.ui.tell(f"{sign} is signed by {address_text(invocation.account.address)}")
     return ExitCode.OK if report.holds else ExitCode.VERIFICATION
 
 

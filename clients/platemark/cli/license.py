@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from platemark.designer.templates import Template
     from platemark.protocol.manifest import Manifest
     from platemark.protocol.terms_document import TermsDocument
-    from platemark.protocol.typed_data import Terms
     from platemark.sdk.answers import LicenseState
 
 app = typer.Typer(
@@ -35,6 +34,7 @@ app = typer.Typer(
 )
 
 PAYOUTS = ("purchase", "as-printed")
+_LEGEND = "held by the contract on chain, by the print centre's agent, or by nothing but the agreement on paper"
 
 
 @app.command()
@@ -138,18 +138,20 @@ def offer(
         except MalformedError as error:
             raise UsageError(error.message, code=error.code, hint=error.hint) from error
         check_materials(document, manifest)
+        _tell_spares(run, document)
         if only_show:
             run.ui.result({"document": document.to_json()}, _words(document))
+            run.ui.tell(_LEGEND)
             return
-        run.ui.tell("you sign these terms:")
+        run.ui.tell(f"you sign these terms ({_LEGEND}):")
         for line in _words(document):
             run.ui.tell(f"  {line}")
         run.unfinished.hint = f"the offer may be under way; look before you repeat it: {_listing(number)}"
         license_id, state = _licensor(run, connection).offer(
             document, revision=licensed, key_commitment=manifest.key_commitment, on_sale=on_sale
         )
-    run.ui.result({**_state(state), "smallestSpares": smallest_spares(state.terms)}, [id_text(license_id)])
-    _tell_spares(run, state.terms)
+    spares = document.spares(document.smallest_reservation)
+    run.ui.result({**_state(state), "smallestSpares": spares}, [id_text(license_id)])
     if on_sale:
         run.ui.tell(f"anybody can buy now: platemark license buy {id_text(license_id)} --prints N")
     elif document.payout:
@@ -369,13 +371,9 @@ def _words(document: "TermsDocument") -> list[str]:
     return [f"{sentence.text} [{sentence.enforced_by}]" for sentence in document.sentences()]
 
 
-def smallest_spares(terms: "Terms") -> int:
-    """Return how many failed prints the smallest reservation of a licence gives back at most."""
-    return terms.spares(terms.smallest_reservation)
-
-
-def _tell_spares(run: Invocation, terms: "Terms") -> None:
-    spares, prints = smallest_spares(terms), terms.smallest_reservation
+def _tell_spares(run: Invocation, terms: "TermsDocument") -> None:
+    prints = terms.smallest_reservation
+    spares = terms.spares(prints)
     run.ui.tell(f"spares: {spares or 'none'} for {plural(prints, 'print')}, the smallest reservation")
     if spares:
         return

@@ -95,12 +95,12 @@ class TermsDocument:
             raise _unsound("the licence ends before it begins")
         if self.spares_per_hundred > HIGHEST_SPARES_PER_HUNDRED:
             raise _unsound(f"spares are at most {HIGHEST_SPARES_PER_HUNDRED} per hundred prints")
-        if 2 * self._spares(self.smallest_reservation) > self.smallest_reservation:
+        if 2 * self.spares(self.smallest_reservation) > self.smallest_reservation:
             raise _unsound("the smallest reservation would have more spares than half its prints")
         if self.payout and not self.price:
             raise _unsound("prints that are paid as printed have a price")
         largest = min(self.cap, MOST_USES)
-        if largest + self._spares(largest) > MOST_USES:
+        if largest + self.spares(largest) > MOST_USES:
             raise _unsound(f"prints and spares of a reservation could pass {MOST_USES}")
 
     def sentences(self) -> tuple[Sentence, ...]:
@@ -197,7 +197,8 @@ class TermsDocument:
                     found=str(found),
                 )
 
-    def _spares(self, prints: int) -> int:
+    def spares(self, prints: int) -> int:
+        """Return how many failed prints a reservation of so many prints gives back at most."""
         return self.spares_flat + prints * self.spares_per_hundred // 100
 
     def _choices(self) -> dict[str, JsonValue]:

@@ -224,7 +224,9 @@ class _RichScreen(Screen):
         rows += [[name, "the design that was registered"] for name in found.files if name.endswith(_MESHES)]
         self.table(("name", "is"), [*rows, [_MARKER, "all that was found, for programs"]])
         self.line(f"{found.seconds:.0f} seconds, measured here")
-        self.line("To audit again, in this folder: start the chain in one terminal, then ask in another")
+        self.line(
+            "To audit again, in this folder: start the chain in one terminal, then ask in another (programs: .venv/bin)"
+        )
         for argv in found.again:
             self.shown(shlex.join(argv))
         self._console.print()
