@@ -3,7 +3,7 @@
 A person is an account. These steps follow each other; each batch is one transaction with its own row in the audit
 table, so that a kill between two of them leaves nothing that the same command does not finish:
 
-1. answers that were kept under idempotency keys, and speak of the account
+1. answers that were kept under idempotency keys, and speak of the account or of its tokens' agents (their receipts)
 2. challenges, sessions, API keys, and what was spent of quotas
 3. receipts of the account's tokens, with their salts: the log's digests say nothing any more
 4. what the gateway was given to relay and can come to the chain no more
@@ -15,6 +15,7 @@ Counts, vouchers, log entries, settlements and what the chain says of the accoun
 """
 
 import asyncio
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ _ENTRIES_AT_ONCE: Final = 5_000
 _DAY: Final = 86_400
 _OF_ACCESS: Final = ("sign-in", "sign-out", "api-key.make", "api-key.revoke")
 """Acts whose subject is the account itself, or a row that is gone."""
+
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]{40}")
 
 _Step = Callable[[AsyncSession, Any], Awaitable[tuple[Counter[str], Any]]]
 """Takes where to go on; returns how many rows of each kind it erased, and where to go on next, None at the end."""
@@ -106,15 +109,22 @@ async def erase(database: Database, vault: KeyVault, clock: Clock, subject: Addr
     """
     work = _Work(database, clock)
     if isinstance(subject, str):
-        await work.do(partial(_receipt_of, subject))
+        async with database.read() as session:
+            known = await _part(session, subject)
+            agents = await _agents(session, Token.token_id == known.token_id)
+        await work.do(partial(_answers, vault, clock.now(), (), agents))
+        await work.do(partial(_receipt_of, known))
         await _write_anew(database)
         return Erased(work.rows, {"outcomes": 1})
     async with database.read() as session:
         senders = await session.scalars(select(SendingAccount.address))
         if subject in {vault.account, *senders}:
             raise ConflictError("that is an account of the gateway itself", code="erasure-own-account")
+        agents = await _agents(session, Token.holder == subject)
+        keys = await session.scalars(select(ApiKey.id).where(ApiKey.address == subject))
+        names = subject.hex(), *map(str, keys)
     is_sqlite = database.is_sqlite
-    await work.do(partial(_answers, vault, clock.now(), subject))
+    await work.do(partial(_answers, vault, clock.now(), names, agents))
     await work.do(partial(_access, subject))
     await work.do(partial(_receipts, subject))
     await work.do(partial(_never_on_chain, is_sqlite, UnixSeconds(clock.now() - _DAY), subject))
@@ -152,29 +162,35 @@ class _Work:
 
 
 async def _answers(
-    vault: KeyVault, now: UnixSeconds, account: Address, session: AsyncSession, after: bytes | None
+    vault: KeyVault,
+    now: UnixSeconds,
+    names: Sequence[str],
+    agents: frozenset[str],
+    session: AsyncSession,
+    after: bytes | None,
 ) -> tuple[Counter[str], bytes | None]:
     await session.execute(delete(IdempotentAnswer).where(expired(now)))
-    keys = await session.scalars(select(ApiKey.id).where(ApiKey.address == account))
-    wanted = [account.hex(), *map(str, keys)]
     query = select(IdempotentAnswer).order_by(IdempotentAnswer.key_digest).limit(_ROWS_AT_ONCE)
     if after is not None:
         query = query.where(IdempotentAnswer.key_digest > after)
     rows = (await session.scalars(query)).all()
-    speaking = [row.key_digest for row in rows if _speaks(vault, row, wanted)]
+    speaking = [row.key_digest for row in rows if _speaks(vault, row, names, agents)]
     await session.execute(delete(IdempotentAnswer).where(IdempotentAnswer.key_digest.in_(speaking)))
     return Counter({"answers": len(speaking)}), rows[-1].key_digest if len(rows) == _ROWS_AT_ONCE else None
 
 
-def _speaks(vault: KeyVault, row: IdempotentAnswer, wanted: Sequence[str]) -> bool:
-    """Whether an answer names one of these; what the vault cannot open is of no use to anybody."""
+def _speaks(vault: KeyVault, row: IdempotentAnswer, names: Sequence[str], agents: frozenset[str]) -> bool:
+    """Whether an answer has one of these names or agents in it; what the vault cannot open is of no use to anybody.
+
+    A receipt names its agent beside its payload; agents are as many as tokens, and are looked up among the addresses.
+    """
     if row.wrapped_answer is None:
         return False
     try:
         answer = str(kept_answer(vault, row)).lower()
     except VaultError:
         return True
-    return any(each in answer for each in wanted)
+    return not agents.isdisjoint(_HEXADECIMAL.findall(answer)) or any(each in answer for each in names)
 
 
 # --- step 2 -----------------------------------------------------------------------------------------------
@@ -199,10 +215,7 @@ async def _receipts(
     return Counter({"receipts": _rows(gone)}), _last(tokens)
 
 
-async def _receipt_of(serial: str, session: AsyncSession, _after: None) -> tuple[Counter[str], None]:
-    known = await session.scalar(select(Print).where(Print.serial == serial))
-    if known is None:
-        raise part_unknown()
+async def _receipt_of(known: Print, session: AsyncSession, _after: None) -> tuple[Counter[str], None]:
     gone = await session.execute(
         _without_receipt().where(PrintOutcome.token_id == known.token_id, PrintOutcome.sequence == known.sequence)
     )
@@ -353,6 +366,17 @@ async def _told(session: AsyncSession, account: Address, rows: Mapping[str, int]
     counts = {kind: await session.scalar(select(func.count()).where(chosen)) or 0 for kind, chosen in stays.items()}
     still_open = await session.scalar(select(func.count()).where(Token.holder == account, Token.ended_at.is_(None)))
     return Erased(rows, counts, still_open or 0)
+
+
+async def _part(session: AsyncSession, serial: str) -> Print:
+    known = await session.scalar(select(Print).where(Print.serial == serial))
+    if known is None:
+        raise part_unknown()
+    return known
+
+
+async def _agents(session: AsyncSession, chosen: ColumnElement[bool]) -> frozenset[str]:
+    return frozenset(agent.hex() for agent in await session.scalars(select(Token.agent).where(chosen)))
 
 
 async def _tokens(session: AsyncSession, account: Address, after: TokenId | None) -> Sequence[TokenId]:

@@ -339,6 +339,26 @@ async def test_a_receipt_that_was_erased_stays_away_when_it_is_reported_again(
     assert (await passport(gateway, anna)).receipt is None
 
 
+@pytest.mark.parametrize("of_part", [False, True])
+async def test_no_kept_answer_holds_a_receipt_that_was_erased(
+    gateway: SimulatedGateway, anna: Person, ben: Person, of_part: bool
+) -> None:
+    async def reported(person: Person) -> httpx.Response:
+        path = f"/v1/prints/{id_text(person.agent.token_id)}/1/outcome"
+        key = {"Idempotency-Key": f"outcome-of-{person.name}"}
+        return await gateway.client.post(path, json=person.report(1), headers=key)
+
+    first = await reported(anna)
+    assert (first.status_code, "receipt" in first.json()) == (200, True)
+    await reported(ben)
+    subject = serial_of(anna.agent.token_id, 1) if of_part else anna.address
+    assert (await erased(gateway, subject)).rows["answers"] == (1 if of_part else 2)
+    again = await reported(anna)
+    assert (again.json(), "idempotent-replay" in again.headers) == (first.json(), False)
+    assert "idempotent-replay" in (await reported(ben)).headers
+    assert (await passport(gateway, anna)).receipt is None
+
+
 async def test_of_a_part_the_receipt_is_erased_and_nothing_else(
     gateway: SimulatedGateway, anna: Person, ben: Person
 ) -> None:
