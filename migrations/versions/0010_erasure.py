@@ -15,7 +15,9 @@ depends_on: str | Sequence[str] | None = None
 TABLE = "audit_entries"
 ERASURE = (
     "new.id = old.id AND new.at = old.at AND new.action = old.action"
-    " AND new.actor IN (old.actor, 'erased') AND new.subject IN (old.subject, 'erased')"
+    " AND (new.actor = old.actor OR new.actor = 'erased' AND old.actor NOT IN ('gateway', 'operator'))"
+    " AND (new.subject = old.subject OR new.subject = 'erased' AND (length(old.subject) = 42"
+    " OR old.action IN ('sign-in', 'sign-out', 'api-key.make', 'api-key.revoke')))"
     " AND CAST(new.detail AS TEXT) IN (CAST(old.detail AS TEXT), '{}')"
     " AND (new.correlation_id IS NULL OR coalesce(old.correlation_id, '') = new.correlation_id)"
 )

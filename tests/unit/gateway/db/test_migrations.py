@@ -153,6 +153,33 @@ async def test_an_act_is_never_changed_into_another(empty_database: Database, ch
                 await session.execute(text(change + chosen))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit_entries SET actor = 'erased'",
+        "UPDATE audit_entries SET subject = 'erased'",
+        "UPDATE audit_entries SET subject = 'erased', actor = 'erased'",
+    ],
+)
+async def test_what_an_act_was_done_to_and_the_gateways_own_acts_are_never_erased(
+    empty_database: Database, change: str
+) -> None:
+    await migrations.upgrade(empty_database)
+    ids = {
+        "token.stop": f"0x{7:064x}",
+        "settlement.send": "5c0e4ad5-0b0e-4b3c-9d07-0e8f6c1c8f3b",
+        "log.anchor": "1/a/b",
+    }
+    async with empty_database.begin() as session:
+        for number, (action, subject) in enumerate(ids.items()):
+            actor = "operator" if "subject" not in change else "0xab"
+            await session.execute(text(ACT + f"({number}, 1, '{actor}', '{action}', '{subject}', '{{}}', NULL)"))
+    for action in ids:
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with empty_database.begin() as session:
+                await session.execute(text(change + " WHERE action = :action"), {"action": action})
+
+
 async def test_a_person_may_be_taken_out_of_an_act(empty_database: Database) -> None:
     await migrations.upgrade(empty_database)
     async with empty_database.begin() as session:
