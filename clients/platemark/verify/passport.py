@@ -126,7 +126,7 @@ def verify_passport(
         "notDisclosed": [str(each) for each in passport.undisclosed],
     }
     report.facts |= outcome_facts(passport.outcome_entry(), otherwise="not shown")
-    _document_steps(report, passport)
+    _document_steps(report, passport, has_chain=facts is not None and block_hash is not None)
     detail = f"terms with a cap of {passport.terms.cap} give the licence's id, which the permission names"
     report.hold(Step.TERMS, detail, _PASSPORT)  # a passport of which this is not true cannot be read at all
     _signature_steps(report, passport)
@@ -148,8 +148,8 @@ def verify_passport(
     return report
 
 
-def _document_steps(report: Report, passport: Passport) -> None:
-    """Steps 2 and 3 as far as the passport goes by itself."""
+def _document_steps(report: Report, passport: Passport, *, has_chain: bool) -> None:
+    """Steps 2 and 3 as far as the passport goes by itself; a later revision's commitment is on chain alone."""
     with report.step(Step.MANIFEST, f"manifest of “{passport.manifest.title}”", _PASSPORT):
         if passport.revision == 1:
             found = passport.manifest.digest()
@@ -173,8 +173,8 @@ def _document_steps(report: Report, passport: Passport) -> None:
         report.skip(Step.REGISTRATION, "content not disclosed", _PASSPORT)
         return
     content = passport.content
-    with report.step(Step.REGISTRATION, "the registrant committed to these files", _PASSPORT):
-        if passport.revision == 1:
+    if passport.revision == 1:
+        with report.step(Step.REGISTRATION, "the registrant committed to these files", _PASSPORT):
             found = commitment(passport.registration.registrant, content.salt, content.files_root)
             require(
                 found == passport.registration.commitment,
@@ -184,8 +184,14 @@ def _document_steps(report: Report, passport: Passport) -> None:
                 expected=digest_text(passport.registration.commitment),
                 found=digest_text(found),
             )
-        if not passport.manifest.private:
+            if not passport.manifest.private:
+                check_root(passport.manifest, content.files_root)
+        return
+    if not passport.manifest.private:
+        with report.step(Step.REGISTRATION, "the files' root is that of the manifest", _PASSPORT):
             check_root(passport.manifest, content.files_root)
+    if not has_chain:
+        report.skip(Step.REGISTRATION, "a later revision's commitment is not in the passport", _PASSPORT)
 
 
 def _signature_steps(report: Report, passport: Passport) -> None:

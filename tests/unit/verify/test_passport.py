@@ -163,6 +163,17 @@ def test_later_revision_is_compared_with_the_chain_alone() -> None:
     assert on_chain(later, facts).failures == []
 
 
+def test_content_of_a_later_revision_is_not_held_without_the_chain() -> None:
+    for private in (False, True):
+        later = replace(
+            of_second_revision(replace(MANIFEST, private=private)),
+            content=Content(word("no such salt"), PACKAGE.files_root),
+        )
+        found = [each.verdict for each in verify_passport(later).findings if each.step is Step.REGISTRATION]
+        assert Verdict.NOT_CHECKED in found
+        assert (Verdict.HOLDS in found) == (not private)
+
+
 def test_private_manifest_is_not_held_against_a_public_root() -> None:
     assert verify_passport(of_second_revision(replace(MANIFEST, private=True))).failures == []
 

@@ -48,21 +48,29 @@ function documents(report: Report, passport: Passport): void {
   });
   if (content === null) {
     report.skip("registration", "content not disclosed", FROM);
-  } else {
+  } else if (isFirst) {
     report.check("registration", "the registrant committed to these files", FROM, () => {
       const registrant = fromHex(registration.text("registrant"));
       const opened = toHex(commitment(registrant, content.salt, fromHex(content.filesRoot)));
       const committed = registration.text("commitment");
-      if (isFirst) same(opened, committed, "commitment", "the registrant committed to other files");
-      if (!manifest.isPrivate) {
-        const root = toHex(filesRoot(manifest.files.map(fromHex)));
-        same(root, content.filesRoot, "files-root", "the files of the manifest have another root than was committed to");
-      }
+      same(opened, committed, "commitment", "the registrant committed to other files");
+      if (!manifest.isPrivate) sameRoot(manifest, content.filesRoot);
     });
+  } else {
+    if (!manifest.isPrivate) {
+      const stated = "the files' root is that of the manifest";
+      report.check("registration", stated, FROM, () => sameRoot(manifest, content.filesRoot));
+    }
+    report.skip("registration", "a later revision's commitment is not in the passport", FROM);
   }
   // A passport of which this is not true cannot be read at all.
   const cap = passport.terms.number("cap");
   report.hold("terms", `terms with a cap of ${cap} give the licence's id, which the permission names`, FROM);
+}
+
+function sameRoot(manifest: Passport["manifest"], stated: Hex): void {
+  const root = toHex(filesRoot(manifest.files.map(fromHex)));
+  same(root, stated, "files-root", "the files of the manifest have another root than was committed to");
 }
 
 function signatures(report: Report, passport: Passport): void {
