@@ -26,7 +26,7 @@ MAX_FILE_BYTES: Final = 256 * (2 + 0xFFFF)
 MAX_CHECKPOINT_BYTES: Final = 64 << 10
 _MAX_HASHES: Final = 10_000
 _CHAIN_ID: Final = re.compile(r"[1-9][0-9]{0,15}")
-_ON_IPFS: Final = re.compile(r"(?:ipfs://|/ipfs/)([^/]*)/?")
+_ON_IPFS: Final = re.compile(r"(?i:ipfs://)(?P<address>.*?)/?|/ipfs/(?P<path>[^/]*)/?", re.DOTALL)
 _EPOCH: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 Progress = Callable[[str], None]
@@ -131,7 +131,7 @@ def log_files(place: str, blocks: str | None) -> LogFiles:
         return LogFiles(place)
     if blocks is None or not blocks.startswith(("http://", "https://")):
         raise UsageError("a log on IPFS is read from an IPFS gateway", hint="give its address: --blocks URL")
-    return LogFiles(f"{blocks.rstrip('/')}/ipfs/{Cid.parse(named[1])}")
+    return LogFiles(f"{blocks.rstrip('/')}/ipfs/{Cid.parse(named['address'] or named['path'] or '')}")
 
 
 @dataclass(slots=True)

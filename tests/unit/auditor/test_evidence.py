@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source
+from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source, log_files
 from platemark.errors import MalformedError, UpstreamError, UsageError, VerificationError
+from platemark.protocol.cid import raw_cid
 from platemark.protocol.units import Digest32
 from platemark.sdk.chain import BlockFacts, BlockTag
 from platemark.sdk.ipfs import FolderSource, GatewaySource, SeveralSources
@@ -104,6 +105,19 @@ def test_log_is_read_from_a_folder_and_from_an_address_alike(folder: Path, addre
         assert files.get("tile/0/001") is None
         assert place in repr(files)
         files.close()
+
+
+@pytest.mark.parametrize("place", ["ipfs://CID/tile", "ipfs://CID/../..", "ipfs://", "ipfs://%2e%2e", "ipfs://Q\nm"])
+def test_address_on_ipfs_that_names_no_directory_is_never_taken_for_a_folder(place: str) -> None:
+    with pytest.raises(MalformedError) as refused:
+        log_files(place.replace("CID", raw_cid(b"log").text), "http://node.example")
+    assert refused.value.code == "cid"
+
+
+def test_scheme_of_an_address_on_ipfs_has_either_case() -> None:
+    cid = raw_cid(b"log")
+    for place in (f"ipfs://{cid}", f"IPFS://{cid}/", f"/ipfs/{cid}"):
+        assert log_files(place, "http://node.example").place == f"http://node.example/ipfs/{cid}"
 
 
 def test_log_without_a_checkpoint_is_said_to_have_none(tmp_path: Path) -> None:
