@@ -564,10 +564,12 @@ def _ledger(evidence: "Evidence", ledger: str | None, tiles: str | None) -> "tup
 def _write_signed(invocation: Invocation, report: "Report", sign: Path | None) -> None:
     """Write the report under the account's signature, if that was asked for."""
     from platemark.auditor.signed import sign_report
+    from platemark.protocol.units import address_text
     from platemark.sdk.files import write_whole
 
     if sign is not None:
         write_whole(sign, sign_report(report, invocation.account, invocation.clock.now()) + b"\n", mode=0o644)
+        invocation.ui.tell(f"{sign} is signed by {address_text(invocation.account.address)}")
 
 
 def _finish(
@@ -581,8 +583,6 @@ def _finish(
     if html is not None:
         write_whole(html, page(report).encode(), mode=0o644)
     _show(invocation, report, of_prints=of_prints)
-    if sign is not None:
-        invocation.ui.tell(f"{sign} is signed by {address_text(invocation.account.address)}")
     return ExitCode.OK if report.holds else ExitCode.VERIFICATION
 
 
