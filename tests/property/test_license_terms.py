@@ -17,9 +17,11 @@ SALT: Final = Digest32(bytes(32))
 SAID: Final = (
     r"At most (?P<cap>\d+) prints? may be made under this licence\.",
     r"A reservation has at least (?P<smallest_reservation>\d+) prints?\.",
-    r"Failed prints returned: (?P<spares_flat>\d+) a reservation, (?P<spares_per_hundred>\d+) per hundred prints\.",
+    r"Failed prints returned: (?P<spares_flat>\d+) a reservation and (?P<spares_per_hundred>\d+) per hundred of its "
+    r"prints, rounded down\.",
     r"Prints are reserved with the gateway (?P<gateway>0x\w{40}), or where the owner moves it\.",
     r"Prints may (?P<transferable>not )?be passed on to other accounts\.",
+    r"A print costs nothing\.",
     r"One print costs (?P<price>[\d.]+) (?:of the chain's coin|smallest units of the token (?P<currency>0x\w{40}))\.",
     r"It is paid (?P<payout>at purchase|as prints are counted).*",
     r"Prints may be reserved from (?P<not_before>.* UTC)\.",

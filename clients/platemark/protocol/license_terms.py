@@ -185,12 +185,12 @@ def _prints(count: int) -> str:
 
 def _says_spares(document: "TermsDocument") -> Sequence[str]:
     flat, per_hundred = document.spares_flat, document.spares_per_hundred
-    return (f"Failed prints returned: {flat} a reservation, {per_hundred} per hundred prints.",)
+    return (f"Failed prints returned: {flat} a reservation and {per_hundred} per hundred of its prints, rounded down.",)
 
 
 def _says_price(document: "TermsDocument") -> Sequence[str]:
     if not document.price:
-        return ()
+        return ("A print costs nothing.",)
     return (
         f"One print costs {_amount(document.price, document.currency)}.",
         "It is paid at purchase."
@@ -362,7 +362,7 @@ TABLE: Final = (
     Term(
         "sale of parts",
         "whether printed parts may be sold",
-        lambda document: () if document.commercial else ("Printed parts are not sold.",),
+        lambda document: ("Printed parts may be sold." if document.commercial else "Printed parts are not sold.",),
         lambda document: (
             Rules() if document.commercial else Rules((_constraint("purpose", "eq", _ours("nonCommercial")),))
         ),

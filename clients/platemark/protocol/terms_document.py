@@ -97,6 +97,10 @@ class TermsDocument:
             raise _unsound(f"spares are at most {HIGHEST_SPARES_PER_HUNDRED} per hundred prints")
         if 2 * self.spares(self.smallest_reservation) > self.smallest_reservation:
             raise _unsound("the smallest reservation would have more spares than half its prints")
+        if len({name.casefold() for name in self.materials}) < len(self.materials):
+            raise _unsound("a material is named twice")
+        if any(not name.isprintable() or set(name) & set(",;") for name in self.materials):
+            raise _unsound("a material's name has characters that are read otherwise than they are written")
         if self.payout and not self.price:
             raise _unsound("prints that are paid as printed have a price")
         largest = min(self.cap, MOST_USES)

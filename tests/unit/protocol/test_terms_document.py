@@ -29,9 +29,18 @@ def test_terms_are_one_block_named_by_their_digest() -> None:
 
 def test_the_fewest_choices_make_a_document() -> None:
     assert TermsDocument.parse(PLAIN.encode()) == PLAIN
-    assert "costs" not in texts(PLAIN, Enforcer.CONTRACT)
+    assert "A print costs nothing." in texts(PLAIN, Enforcer.CONTRACT)
     policy: Any = PLAIN.policy()
     assert "duty" not in policy["permission"][0]
+
+
+@pytest.mark.parametrize(
+    "materials", [("PLA", "pla"), ("PLA, ABS",), ("PLA;ABS",), ("PL\u200bA",), ("PLA", "PETG", "PLA")]
+)
+def test_materials_are_names_that_are_read_as_they_are_written(materials: tuple[str, ...]) -> None:
+    with pytest.raises(MalformedError) as caught:
+        replace(PLAIN, materials=materials)
+    assert caught.value.code == "terms-unsound"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,7 @@ def test_the_fewest_choices_make_a_document() -> None:
         (
             {"spares_flat": 3, "spares_per_hundred": 4, "smallest_reservation": 7},
             Enforcer.CONTRACT,
-            "3 a reservation, 4 per hundred",
+            "3 a reservation and 4 per hundred",
         ),
         ({"smallest_reservation": 9}, Enforcer.CONTRACT, "at least 9 prints"),
         ({"protection": Protection.STREAM}, Enforcer.AGENT, "Nothing readable"),
