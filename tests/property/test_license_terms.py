@@ -18,8 +18,8 @@ SAID: Final = (
     r"At most (?P<cap>\d+) prints? may be made under this licence\.",
     r"A reservation has at least (?P<smallest_reservation>\d+) prints?\.",
     (
-        r"Failed prints returned: (?P<spares_flat>\d+) a reservation and (?P<spares_per_hundred>\d+) per hundred of its "
-        r"prints, rounded down\."
+        r"Failed prints returned: (?P<spares_flat>\d+) a reservation and (?P<spares_per_hundred>\d+) per hundred of "
+        r"its prints, rounded down\."
     ),
     r"Prints are reserved with the gateway (?P<gateway>0x\w{40}), or where the owner moves it\.",
     r"Prints may (?P<transferable>not )?be passed on to other accounts\.",
