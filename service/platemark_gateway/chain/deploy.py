@@ -53,6 +53,7 @@ from platemark_gateway.ports import Contract, Deployment
 FILE_NAME: Final = "deployment.json"
 WAIT_SECONDS: Final = 180
 _POLL_SECONDS: Final = 0.5
+_TRIES: Final = 10
 _MOST_COPIES: Final = 256
 
 Payer = Callable[[], Awaitable[Signer]]
@@ -293,7 +294,11 @@ class _Work:
             missing = DEPLOYER_FUNDS - await self.client.balance_of(DEPLOYER_SIGNER)
             if missing > 0:
                 await self._sent(await self._send(DEPLOYER_SIGNER, b"", value=missing))
-            if not await self._send_deployer():
+            for _ in range(_TRIES):  # a node's pool learns of the signer's coins a moment after its state
+                if await self._send_deployer():
+                    break
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
                 raise DeployerRefusedError
         receipt = await self._until(DEPLOYER, transaction_hash(DEPLOYER_TRANSACTION))
         if receipt is not None and not receipt.succeeded:
