@@ -40,6 +40,10 @@ def is_line(text: str) -> bool:
         return False
 
 
+def is_material(text: str) -> bool:
+    return text.isprintable() and not set(text) & set(",;")
+
+
 lines = st.text(min_size=1, max_size=40).map(str.strip).filter(is_line)
 
 
@@ -122,7 +126,7 @@ def test_manifests_survive(
     currency=addresses,
     window=st.tuples(st.integers(0, 2**33), st.integers(2**33, 2**34) | st.just(int(OPEN_END))),
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    materials=st.lists(lines, max_size=3).map(tuple),
+    materials=st.lists(lines.filter(is_material), max_size=3, unique_by=str.casefold).map(tuple),
     clauses=st.lists(lines, max_size=3).map(tuple),
 )
 def test_terms_survive_and_bind(
