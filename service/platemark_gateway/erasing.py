@@ -38,7 +38,7 @@ from platemark_gateway.db.session import Database
 from platemark_gateway.errors import ConflictError, UnavailableError, VaultError
 from platemark_gateway.idempotency import expired, kept_answer
 from platemark_gateway.models.access import ApiKey, Challenge, Session, Spending
-from platemark_gateway.models.audit import ERASED, AuditEntry
+from platemark_gateway.models.audit import ERASED, OF_ACCESS, AuditEntry
 from platemark_gateway.models.chain import OutboxAttempt, OutboxTransaction, SendingAccount
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.idempotency import IdempotentAnswer
@@ -58,8 +58,6 @@ TABLES: Final = (
 _ROWS_AT_ONCE: Final = 200
 _ENTRIES_AT_ONCE: Final = 5_000
 _DAY: Final = 86_400
-_OF_ACCESS: Final = ("sign-in", "sign-out", "api-key.make", "api-key.revoke")
-"""Acts whose subject is the account itself, or a row that is gone."""
 
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -302,7 +300,7 @@ async def _acts(account: Address, session: AsyncSession, after: int | None) -> t
     found = 0
     named = func.lower(cast(AuditEntry.detail, String)).like(f"%{account.hex()}%")
     for chosen, values in (
-        ((AuditEntry.actor == name, AuditEntry.action.in_(_OF_ACCESS)), {"subject": ERASED}),
+        ((AuditEntry.actor == name, AuditEntry.action.in_(OF_ACCESS)), {"subject": ERASED}),
         ((AuditEntry.actor == name,), {"actor": ERASED, "correlation_id": None}),
         ((AuditEntry.subject == name,), {"subject": ERASED, "correlation_id": None}),
         ((named,), {"detail": {}, "correlation_id": None}),

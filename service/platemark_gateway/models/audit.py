@@ -11,11 +11,13 @@ from platemark_gateway.models.base import Base
 
 ERASED: Final = "erased"
 """Stands where an actor or a subject was a person's."""
+OF_ACCESS: Final = ("sign-in", "sign-out", "api-key.make", "api-key.revoke")
+"""Acts whose subject is the account itself, or what let it in."""
 _ERASURE: Final = (
     "new.id = old.id AND new.at = old.at AND new.action = old.action"
     f" AND (new.actor = old.actor OR new.actor = '{ERASED}' AND old.actor NOT IN ('gateway', 'operator'))"
     f" AND (new.subject = old.subject OR new.subject = '{ERASED}' AND (length(old.subject) = 42"
-    " OR old.action IN ('sign-in', 'sign-out', 'api-key.make', 'api-key.revoke')))"
+    f" OR old.action IN {OF_ACCESS}))"
     " AND CAST(new.detail AS TEXT) IN (CAST(old.detail AS TEXT), '{}')"
     " AND (new.correlation_id IS NULL OR coalesce(old.correlation_id, '') = new.correlation_id)"
 )
