@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,10 +17,59 @@ MOST_HEAD_BYTES: Final = 1 << 16
 """Of a request's head, and of what follows its body; a little more passes, as it arrived."""
 
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class WholeAnswers:
+    """A connection's transport that sends an answer's head with the beginning of its body, and not by itself.
+
+    Half the system calls for a short answer, and who waits for it is woken once.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._begins = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, or keep it if it is an answer's head."""
+        if self._head is not None:
+            data, self._head = self._head + data, None
+        elif self._begins and data != _CONTINUE:
+            self._begins, self._head = False, data
+            return
+        self._transport.write(data)
+
+    def end_answer(self) -> None:
+        """Note that what is written next is another answer's head."""
+        self._begins = True
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Send what is kept and close."""
+        self.end_answer()
+        self._transport.close()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Serves one connection; refuses a request whose head never ends, which the parser would keep for ever."""
 
     _bytes_without_progress = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection."""
+        self._answers = WholeAnswers(transport)
+        super().connection_made(cast("asyncio.Transport", self._answers))
+
+    def on_response_complete(self) -> None:
+        """Note that an answer has ended."""
+        self._answers.end_answer()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived."""
@@ -81,6 +130,7 @@ async def run_server(
         uvicorn.Config(
             app,
             http=BoundedHttp,
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="auto",

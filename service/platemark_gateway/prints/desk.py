@@ -1,7 +1,8 @@
 """The redemption desk: checks vouchers, counts in batches that clock themselves, answers after the commit.
 
-While one batch is being committed the next one gathers; there is no timer. Each process has one desk; any number of
-processes may share a database. What is asked for together (a plate) is in one batch, and counted whole or not at all.
+While one batch is being committed the next one gathers, and then as long as each turn of the loop brings more; there
+is no timer. Each process has one desk; any number of processes may share a database. What is asked for together (a
+plate) is in one batch, and counted whole or not at all.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from platemark_gateway.prints.service import Answer, Counted, Order
 MAX_BATCH: Final = 64
 MAX_WAITING: Final = 1024
 """Redemptions that may wait for the batch that is being committed."""
+_TURNS_WITHOUT_MORE: Final = 3
+"""Of the loop: one in which the last batch is answered, one that reads what came meanwhile, one that checks it."""
 _REMEMBERED_AGENTS: Final = 4096
 _REMEMBERED_BLOCKS: Final = 1024
 
@@ -115,6 +118,7 @@ class Desk:
 
     async def _work(self) -> None:
         while self._queue:
+            await self._gather()
             batch = [self._queue.popleft()]
             size = len(batch[0][0])
             while self._queue and size + len(self._queue[0][0]) <= MAX_BATCH:
@@ -122,6 +126,14 @@ class Desk:
                 size += len(batch[-1][0])
             self._waiting -= size
             await self._commit(batch)
+
+    async def _gather(self) -> None:
+        """Let what has arrived already join the batch: a transaction costs much, a turn of the loop next to nothing."""
+        turns = _TURNS_WITHOUT_MORE
+        while turns and self._waiting < MAX_BATCH:
+            before = self._waiting
+            await asyncio.sleep(0)
+            turns = _TURNS_WITHOUT_MORE if self._waiting > before else turns - 1
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         """Steps 4 to 7 for a batch; whoever asked learns of it after the commit."""

@@ -67,6 +67,20 @@ async def test_requests_gather_while_a_batch_is_committed(agent: Agent, batches:
     assert len(batches) <= 5, "the first, the one that did not wait for others, and a few for the rest"
 
 
+async def test_what_is_on_its_way_when_a_batch_is_due_joins_it(agent: Agent, batches: list[int]) -> None:
+    desk, public = Desk(agent.gateway.container), agent.recipient.public_bytes
+    await desk.redeem(agent.request(1), public)
+    batches.clear()
+
+    async def later(turns: int) -> Answer:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await desk.redeem(agent.request(2 + turns), public)
+
+    await asyncio.gather(*map(later, range(6)))
+    assert batches == [6], "none of them waited for a transaction of another"
+
+
 async def test_a_batch_has_a_largest_size(agent: Agent, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desks, "MAX_BATCH", 3)
     answers = await redeem_all(agent, range(1, 11))
