@@ -362,7 +362,8 @@ def served(gateway: SimulatedGateway) -> Iterator[list[str]]:
     """Run the gateway's processes and give their addresses."""
     with contextlib.ExitStack() as stack:
         os.environ.update(LIMITS)
-        yield [stack.enter_context(running(gateway)) for _ in range(PROCESSES)]
+        folder = gateway.container.settings.data
+        yield [stack.enter_context(running(gateway, log=folder / f"{number}.log")) for number in range(PROCESSES)]
 
 
 async def run(*, pairs: int, seconds: int, clients: tuple[int, ...], grow: tuple[int, ...]) -> list[str]:

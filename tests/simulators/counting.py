@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import event, select
 
+from platemark_gateway import telemetry
 from platemark_gateway.blobs.nodes import NodeBlocks
 from platemark_gateway.chain.indexer import Index
 from platemark_gateway.chain.listening import listen, run_server
@@ -83,7 +84,7 @@ def _processes() -> Processes:
     return made
 
 
-def _start(gateway: SimulatedGateway, step: str, point: str | None) -> Process:
+def _start(gateway: SimulatedGateway, step: str, point: str | None, log: Path | None = None) -> Process:
     return _processes().start(
         {
             "folder": str(gateway.container.settings.data),
@@ -91,14 +92,15 @@ def _start(gateway: SimulatedGateway, step: str, point: str | None) -> Process:
             "now": gateway.clock.now(),
             "step": step,
             "die": point,
+            "log": None if log is None else str(log),
         }
     )
 
 
 @contextlib.contextmanager
-def running(gateway: SimulatedGateway, *, die_at: str | None = None) -> Iterator[str]:
-    """Run another process of a gateway and give its URL."""
-    process = _start(gateway, "serve", die_at)
+def running(gateway: SimulatedGateway, *, die_at: str | None = None, log: Path | None = None) -> Iterator[str]:
+    """Run another process of a gateway and give its URL; with `log` it logs there what a gateway does."""
+    process = _start(gateway, "serve", die_at, log)
     try:
         yield str(json.loads(process.said)["url"])
     finally:
@@ -229,6 +231,9 @@ async def obey(order: dict[str, Any]) -> None:
     """Serve until killed, or take one step."""
     async with _container(order) as container:
         _arm(container, order["die"])
+        if order["log"] is not None:
+            sys.stderr = Path(order["log"]).open("a", encoding="utf-8")  # noqa: ASYNC230, SIM115 (open until it ends)
+            telemetry.configure(as_json=True, level=container.settings.log_level)
         if order["step"] == "serve":
             await _serve(container)
             return
