@@ -165,12 +165,14 @@ def _plain_log_lines() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_passphrases() -> Generator[None]:
-    """Stretch the passphrases of keys and kits that tests make less: each use of one would take half a second."""
+    """Stretch the passphrases of keys, kits and vaults that tests make less: each use of one takes half a second."""
     from platemark.designer.registering import Registrar
     from platemark.protocol.recovery_kit import LOWEST_COST
     from platemark.sdk import keystore
+    from platemark_gateway.vault.files import FileVault
 
-    cheap = {
+    cheap: dict[Any, dict[str, Any]] = {
+        FileVault.create.__func__: {"scrypt_n": 1 << 10},  # type: ignore[attr-defined]
         keystore.KeyStore.__init__: {"rounds": 1 << 10},
         keystore.encrypt: {"rounds": 1 << 10},
         keystore.encrypt_secret: {"rounds": 1 << 10},

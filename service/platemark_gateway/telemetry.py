@@ -120,6 +120,7 @@ class RequestContext:
         self._app = app
         self._metrics = metrics
         self._unknown = unknown
+        self._log = log().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -155,7 +156,7 @@ class RequestContext:
             self._metrics.request_seconds.observe(seconds, route)
             if request.reason is not None:
                 self._metrics.refusals.add(route, request.reason)
-            log().info(
+            self._log.info(
                 "http.request",
                 method=_method(scope),
                 route=route,
