@@ -15,6 +15,7 @@ import httpx
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.units import Address, address_text, parse_address
 from platemark_gateway.chain.transactions import Fees, sign_transaction, transaction_hash
+from trusted import authorities
 
 COMMAND: Final = (sys.executable, "-c", "from platemark_gateway.cli import main; main()")
 
@@ -33,7 +34,7 @@ class ChainProcess:
         self.process = process
         self.url: str = ready["url"]
         self.chain_id: int = ready["chainId"]
-        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=authorities())
 
     def post(self, body: Any) -> Any:
         return self._http.post("/", json=body).json()

@@ -35,6 +35,7 @@ from platemark_gateway.db.session import Database
 from platemark_gateway.ports import ChainEvent, ChainProgress, Contract, Deployment
 from simulators.clock import SeededRandomness
 from simulators.databases import database_of, make_tables
+from trusted import authorities
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +48,7 @@ class Wire(httpx.AsyncBaseTransport):
     """Carries JSON-RPC to a node and lets a test interfere with single methods."""
 
     def __init__(self) -> None:
-        self._inner = httpx.AsyncHTTPTransport()
+        self._inner = httpx.AsyncHTTPTransport(verify=authorities())
         self.before: dict[str, Callable[[], None]] = {}
         self.after: dict[str, Callable[[], None]] = {}
         self.answers: dict[str, Callable[[Any], Any]] = {}
@@ -271,7 +272,7 @@ class Anvil:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(trust_env=False, timeout=30)
+        self._http = httpx.Client(trust_env=False, timeout=30, verify=authorities())
 
     def rpc(self, method: str, *params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -362,7 +363,9 @@ class Node:
 
     def _ask(self, method: str, *params: Any) -> dict[str, Any]:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer: dict[str, Any] = httpx.post(self.url, json=body, trust_env=False, timeout=30).json()
+        answer: dict[str, Any] = httpx.post(
+            self.url, json=body, trust_env=False, timeout=30, verify=authorities()
+        ).json()
         return answer
 
     def _pay(self, to: str, value: str) -> None:

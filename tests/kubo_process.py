@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from platemark.protocol.cid import Cid
+from trusted import authorities
 
 ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60
@@ -115,7 +116,9 @@ class KuboProcess:
 
     def _post(self, path: str, **arguments: Any) -> None:
         host, port = self.api.split("/")[2], self.api.split("/")[4]
-        answer = httpx.post(f"http://{host}:{port}/api/v0/{path}", params=arguments, timeout=30, trust_env=False)
+        answer = httpx.post(
+            f"http://{host}:{port}/api/v0/{path}", params=arguments, timeout=30, trust_env=False, verify=authorities()
+        )
         assert answer.status_code == 200, answer.text
 
     def _limit(self, size: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from platemark.protocol import abi
+from trusted import authorities
 
 Lie = Callable[[str, Sequence[Any], Any], Any]
 """Given a method, its parameters and the honest result, returns what is answered."""
@@ -46,7 +47,10 @@ def lying_rpc(honest: str, *lies: Lie) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with httpx.Client(trust_env=False, timeout=30) as client, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with (
+        httpx.Client(trust_env=False, timeout=30, verify=authorities()) as client,
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server,
+    ):
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

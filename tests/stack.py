@@ -8,14 +8,12 @@ Commands run in this process, one after the other, so that web3 is imported once
 """
 
 import contextlib
-import functools
 import io
 import json
 import os
 import shutil
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +27,7 @@ from platemark.cli.demo.processes import Server, gateway_program
 from platemark.cli.main import run
 from platemark_gateway.recovery.state import STATE_FILE, VAULT
 from platemark_gateway.vault.files import FileVault
+from trusted import authorities
 
 PASSPHRASE: Final = "twelve or more characters"
 COINS: Final = 10**20
@@ -131,12 +130,6 @@ class Chain:
 
     def stop(self) -> None:
         self.server.stop()
-
-
-@functools.cache
-def authorities() -> ssl.SSLContext:
-    """Return the certificates that httpx would read again for each call."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def get(url: str) -> httpx.Response:

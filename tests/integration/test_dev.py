@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from chain_process import running_chain, spawn
+from trusted import authorities
 
 START_SECONDS = 120
 
@@ -33,7 +34,9 @@ def stop(process: "subprocess.Popen[str]", number: int = signal.SIGTERM) -> int:
 
 
 def gateway(ready: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(ready["url"] + "/v1/gateway", timeout=30, trust_env=False).json()
+    answer: dict[str, Any] = httpx.get(
+        ready["url"] + "/v1/gateway", timeout=30, trust_env=False, verify=authorities()
+    ).json()
     return answer
 
 

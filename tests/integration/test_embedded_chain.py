@@ -37,6 +37,7 @@ from platemark.protocol.deployment import (
     DEPLOYER_TRANSACTION,
 )
 from platemark.protocol.units import Address, address_text, keccak256
+from trusted import authorities
 
 TOPIC_A = b"\xaa" * 32
 TOPIC_B = b"\xbb" * 32
@@ -381,7 +382,7 @@ def test_batch_answers_each_call_in_order(chain: ChainProcess) -> None:
 
 
 def test_malformed_requests_are_answered_as_json_rpc_says(chain: ChainProcess) -> None:
-    with httpx.Client(base_url=chain.url, trust_env=False) as http:
+    with httpx.Client(base_url=chain.url, trust_env=False, verify=authorities()) as http:
         assert http.post("/", content=b"{").json()["error"]["code"] == -32700
         assert http.post("/", content=b"[" * 100_000).json()["error"]["code"] == -32700
         assert http.post("/", content=b"[]").json()["error"]["code"] == -32600
@@ -403,23 +404,23 @@ def test_malformed_requests_are_answered_as_json_rpc_says(chain: ChainProcess) -
     ],
 )
 def test_values_that_json_cannot_carry_back_are_errors(chain: ChainProcess, body: bytes, code: int) -> None:
-    answer = httpx.post(chain.url, content=body, trust_env=False)
+    answer = httpx.post(chain.url, content=body, trust_env=False, verify=authorities())
     assert (answer.status_code, answer.json()["error"]["code"]) == (200, code)
 
 
 def test_half_a_surrogate_pair_comes_back_as_the_id(chain: ChainProcess) -> None:
     body = b'{"jsonrpc":"2.0","id":"\\ud800","method":"eth_chainId"}'
-    assert b'"id":"\\ud800"' in httpx.post(chain.url, content=body, trust_env=False).content
+    assert b'"id":"\\ud800"' in httpx.post(chain.url, content=body, trust_env=False, verify=authorities()).content
 
 
 def test_other_host_names_are_refused(chain: ChainProcess) -> None:
-    with httpx.Client(base_url=chain.url, trust_env=False) as http:
+    with httpx.Client(base_url=chain.url, trust_env=False, verify=authorities()) as http:
         body = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
         assert http.post("/", json=body, headers={"Host": "evil.example:80"}).status_code == 403
 
 
 def test_pages_of_any_origin_may_read(chain: ChainProcess) -> None:
-    with httpx.Client(base_url=chain.url, trust_env=False) as http:
+    with httpx.Client(base_url=chain.url, trust_env=False, verify=authorities()) as http:
         answer = http.post("/", json={"id": 1, "method": "eth_chainId"}, headers={"Origin": "http://127.0.0.1:8420"})
         assert answer.headers["access-control-allow-origin"] == "*"
 
@@ -484,7 +485,9 @@ def test_kill_loses_nothing_that_was_answered(tmp_path: Path) -> None:
             answered += [chain.send(key, key.address, value=1)["transactionHash"] for _ in range(5)]
             # One more request is under way while the process dies.
             raw = chain.sign(key, key.address, value=2)
-            with httpx.Client(base_url=chain.url, timeout=0.002 * round_ + 0.001, trust_env=False) as http:
+            with httpx.Client(
+                base_url=chain.url, timeout=0.002 * round_ + 0.001, trust_env=False, verify=authorities()
+            ) as http:
                 try:
                     body = {"id": 1, "method": "eth_sendRawTransaction", "params": ["0x" + raw.hex()]}
                     answered.append(http.post("/", json=body).json()["result"])

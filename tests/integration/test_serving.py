@@ -21,6 +21,7 @@ from platemark.protocol.digests import sha256
 from platemark.protocol.typed_data import Registration, registry_domain
 from platemark.protocol.units import DesignId, Digest32, digest_text, parse_address
 from simulators.databases import DATABASES, database_of
+from trusted import authorities
 
 pytestmark = pytest.mark.slow
 
@@ -48,10 +49,10 @@ class Served:
         self.url: str = ready["url"]
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30, trust_env=False)
+        return httpx.get(self.url + path, timeout=30, trust_env=False, verify=authorities())
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=30, trust_env=False)
+        return httpx.post(self.url + path, json=body, timeout=30, trust_env=False, verify=authorities())
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -14,6 +14,7 @@ from platemark.protocol import merkle
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteSigner, private_key_text
 from platemark.protocol.witness import AddCheckpoint
 from platemark.sdk.clock import WallClock
+from trusted import authorities
 
 pytestmark = pytest.mark.interop
 
@@ -79,7 +80,7 @@ def test_our_witness_answers_as_litewitness_does(tmp_path: Path, server: Witness
     with running_litewitness(tmp_path / "lite", {ORIGIN: LOG.key}) as lite:
         for name, body in ASKED.items():
             ours, theirs = (
-                httpx.post(url + "/add-checkpoint", content=body, timeout=30, trust_env=False)
+                httpx.post(url + "/add-checkpoint", content=body, timeout=30, trust_env=False, verify=authorities())
                 for url in (server.url, lite.url)
             )
             assert ours.status_code == theirs.status_code, name

@@ -16,6 +16,7 @@ from platemark.protocol.units import Address, address_text, digest32, parse_addr
 from platemark_gateway.chain.contracts import AbiCalls, RawLog, decode_event
 from platemark_gateway.chain.errors import decode_revert
 from platemark_gateway.ports import BlockRef, Contract, Deployment
+from trusted import authorities
 
 GAS: Final = 12_000_000
 CHAIN_ID: Final = 31_337
@@ -29,7 +30,7 @@ class Chain:
     def __init__(self, anvil: Anvil) -> None:
         self.anvil = anvil
         self.calls = AbiCalls()
-        self._http = httpx.Client(trust_env=False, timeout=60)
+        self._http = httpx.Client(trust_env=False, timeout=60, verify=authorities())
         self._ids = itertools.count(1)
         anvil.rpc("anvil_autoImpersonateAccount", True)
 

@@ -15,6 +15,7 @@ from platemark_gateway.printlog import service as printlog
 from simulators.agent import Agent
 from simulators.counting import running, take_step
 from simulators.gateway import SimulatedGateway
+from trusted import authorities
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -34,7 +35,7 @@ async def answer_of_a_process_that_dies(
 ) -> dict[str, object] | None:
     """Return the answer of another process, or None when it died before it answered."""
     with running(gateway, die_at=die_at) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=authorities()) as client:
             try:
                 answer = await client.post(path, json=body)
             except httpx.TransportError:

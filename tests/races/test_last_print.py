@@ -18,6 +18,7 @@ from platemark_gateway.models.token import Token
 from simulators.agent import Agent
 from simulators.counting import running
 from simulators.gateway import SimulatedGateway
+from trusted import authorities
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -32,7 +33,9 @@ async def send_all(
         urls = (first, second)
 
         async def send(number: int, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-            async with httpx.AsyncClient(base_url=urls[number % 2], timeout=60, trust_env=False) as client:
+            async with httpx.AsyncClient(
+                base_url=urls[number % 2], timeout=60, trust_env=False, verify=authorities()
+            ) as client:
                 answer = await client.post(path, json=body)
                 return answer.status_code, answer.json()
 

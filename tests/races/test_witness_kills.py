@@ -15,6 +15,7 @@ from platemark.protocol import merkle
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteSigner
 from platemark.protocol.witness import AddCheckpoint
 from stack import command
+from trusted import authorities
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,13 @@ def test_a_witness_that_is_killed_never_cosigns_two_roots_of_a_size(tmp_path: Pa
     def ask(way: int, old: int, entries: Sequence[bytes]) -> int:
         """Return the status, 0 when the witness died before it answered."""
         try:
-            answer = httpx.post(url + "/add-checkpoint", content=request(old, entries), timeout=30, trust_env=False)
+            answer = httpx.post(
+                url + "/add-checkpoint",
+                content=request(old, entries),
+                timeout=30,
+                trust_env=False,
+                verify=authorities(),
+            )
         except httpx.HTTPError:
             return 0
         if answer.status_code == 200:

@@ -24,6 +24,7 @@ from platemark_gateway.models.registry import load_models
 from simulators.clock import ManualClock
 from simulators.counting import die
 from simulators.forking import Processes
+from trusted import authorities
 
 
 @contextlib.contextmanager
@@ -49,7 +50,7 @@ class _Counted(httpx.AsyncBaseTransport):
     """Carries requests to the node and dies at the one that was named."""
 
     def __init__(self, at: Callable[[str], None]) -> None:
-        self._inner = httpx.AsyncHTTPTransport()
+        self._inner = httpx.AsyncHTTPTransport(verify=authorities())
         self._at = at
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

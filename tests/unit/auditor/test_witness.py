@@ -21,6 +21,7 @@ from sample_chain import GATEWAY_FACT
 from sample_documents import HOLDER, PROFILE
 from sample_evidence import PROFILE_BLOCK, SampleEvidence, evidence, with_gateway
 from stack import command
+from trusted import authorities
 
 LOG = NoteSigner.from_seed("log.example.test/1", b"\x01" * 32)
 OTHER = NoteSigner.from_seed("log.example.test/1", b"\x02" * 32)
@@ -62,7 +63,7 @@ def serving(witness: Witness) -> Iterator[str]:
 
 
 def ask(url: str, body: bytes, path: str = "/add-checkpoint") -> httpx.Response:
-    return httpx.post(url + path, content=body, timeout=30, trust_env=False)
+    return httpx.post(url + path, content=body, timeout=30, trust_env=False, verify=authorities())
 
 
 def test_a_log_that_grows_is_cosigned_each_time(witness: Witness) -> None:
@@ -109,7 +110,9 @@ def test_what_is_no_request_is_malformed(witness: Witness) -> None:
         assert ask(url, b"").status_code == 400
         assert ask(url, b"old 0\n\nhello\n\n").status_code == 400
         assert ask(url, b"x" * (1 << 20)).status_code == 400
-        unknown = httpx.post(url + "/add-checkpoint", content=iter([b"old 0\n"]), timeout=30, trust_env=False)
+        unknown = httpx.post(
+            url + "/add-checkpoint", content=iter([b"old 0\n"]), timeout=30, trust_env=False, verify=authorities()
+        )
         assert unknown.status_code == 400, "no length"
         assert ask(url, request(0, ENTRIES).encode(), "/other").status_code == 404
 
