@@ -1,8 +1,11 @@
 """The application: middleware, slices and documentation, around a container that somebody else built."""
 
+import functools
+from collections.abc import Sequence
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from platemark.errors import PlatemarkError
@@ -87,6 +90,15 @@ _PROBLEM: Final = {
 }
 
 
+@functools.cache
+def _routes() -> Sequence[BaseRoute]:
+    """Return the routes of all applications: FastAPI works out once, at the first request, how each is served."""
+    everything = APIRouter(responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
+    for router in ROUTERS:
+        everything.include_router(router)
+    return everything.routes
+
+
 def create_app(container: Container) -> FastAPI:
     """Return the gateway's application; it neither opens nor closes what the container holds."""
     app = FastAPI(
@@ -94,7 +106,7 @@ def create_app(container: Container) -> FastAPI:
         version="1",
         summary="Counts prints, releases keys, keeps the print log.",
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS],
-        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+        routes=list(_routes()),
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
@@ -108,8 +120,6 @@ def create_app(container: Container) -> FastAPI:
         tracked=container.settings.tracked_callers,
     )
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
     settings = container.settings
 
     def refuse(error: PlatemarkError) -> ASGIApp:

@@ -74,7 +74,7 @@ def assert_without(text: str, secrets: set[str]) -> None:
 
 
 async def test_nothing_that_is_told_holds_a_secret(
-    agent: Agent, gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+    logged: io.StringIO, agent: Agent, gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = await gateway.sign_in(gateway.operator())
     made = await gateway.client.post("/v1/api-keys", json={"name": "ci", "scopes": ["auditor"]}, headers=headers)
