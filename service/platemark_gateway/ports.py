@@ -300,6 +300,8 @@ class TransactionView:
     status: str  # queued, sent, seen, confirmed, final, failed
     hash: Digest32 | None
     reason: str | None
+    block: int | None = None
+    """In which it was seen."""
     waiting_for: str | None = None
     """While it is queued: `spending-cap`, `fee-limit` or `funds`, if one of these keeps the queue waiting."""
 

@@ -1,6 +1,7 @@
 import pytest
 
 from platemark.protocol.units import Address, address_text, id_text
+from platemark_gateway.models.chain import ChainProgress
 from simulators.gateway import SimulatedGateway
 from simulators.people import Designer
 
@@ -39,6 +40,23 @@ async def test_a_design_becomes_a_license_with_prints(gateway: SimulatedGateway,
     assert balance.json() == {"prints": 25}
     transaction = await gateway.client.get(f"/v1/transactions/{minted.json()['transaction']}")
     assert transaction.json()["status"] == "final"
+
+
+async def test_a_transaction_is_final_once_the_gateway_has_read_what_it_did(
+    gateway: SimulatedGateway, designer: Designer
+) -> None:
+    await designer.upload()
+    path = f"/v1/transactions/{(await designer.register()).json()['transaction']}"
+    await gateway.chain.mine()
+
+    async def read_back(blocks: int) -> str:
+        async with gateway.container.database.begin() as session:
+            (await session.get_one(ChainProgress, 1)).final_number -= blocks
+        return str((await gateway.client.get(path)).json()["status"])
+
+    assert await read_back(0) == "final"
+    assert await read_back(1) == "confirmed", "the sender knows that it is final, the index does not"
+    assert await read_back(-1) == "final"
 
 
 async def test_every_act_may_be_repeated(gateway: SimulatedGateway, designer: Designer) -> None:

@@ -150,10 +150,7 @@ class Licensor(Signer):
         sale = Sale(self._account.address, license_id, on_sale, self._number(), self._deadline())
         transaction = self._client.set_sale(sale, self._sign(sale))
         self._tell(f"the sale is being {'opened' if on_sale else 'ended'}; {self._when_final()}")
-        sent = self._until_sent(transaction)
-        # The gateway reads a block a moment after its transaction is final.
-        self._patience.until(lambda: self._client.license(license_id).on_sale, lambda found: found == on_sale, "it")
-        return sent
+        return self._until_sent(transaction)
 
     def move_here(
         self, license_id: LicenseId, document: TermsDocument, *, revision: int, key_commitment: Digest32

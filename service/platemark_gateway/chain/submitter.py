@@ -187,7 +187,7 @@ class Outbox:
                 .order_by(OutboxTransaction.position)
                 .limit(1)
             )
-        return TransactionView(row.id, row.purpose, row.status, attempt, row.reason, waiting)
+        return TransactionView(row.id, row.purpose, row.status, attempt, row.reason, row.seen_block, waiting)
 
 
 class Submitter:

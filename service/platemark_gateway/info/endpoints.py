@@ -52,14 +52,16 @@ async def gateway(container: Services, session: Reading) -> GatewayAnswer:
 
 @router.get("/v1/transactions/{transaction_id}")
 async def transaction(transaction_id: uuid.UUID, container: Services, session: Reading) -> TransactionAnswer:
-    """Return how far a transaction has come."""
+    """Return how far a transaction has come; once it is final, the gateway has read what it did."""
     found = await container.transactions.view(session, transaction_id)
     if found is None:
         raise NotFoundError("there is no such transaction", code="transaction-unknown")
+    progress = await container.index.progress(session)
+    is_read = progress is not None and found.block is not None and found.block <= progress.final.number
     return TransactionAnswer(
         id=found.id,
         purpose=found.purpose,
-        status=found.status,
+        status="confirmed" if found.status == "final" and not is_read else found.status,
         hash=found.hash,
         reason=found.reason,
         waiting_for=found.waiting_for,
