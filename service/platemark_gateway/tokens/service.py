@@ -267,17 +267,18 @@ def issued_text(container: Container, row: Token) -> str:
     return container.vault.unwrap(row.wrapped_token, wrapping_context(container, row.token_id)).decode()
 
 
-async def check_ledger(container: Container, session: AsyncSession, token_id: TokenId) -> None:
-    """Pass when the ledger's storage, in the final block, says what the index says; asks the chain.
+async def check_ledger(container: Container, token_id: TokenId) -> None:
+    """Pass when the ledger's storage, in the final block, says what the index says; asks the chain, as `check_relay`.
 
     Errors: NotFoundError `token-unknown`; UnconfirmedError `awaiting-finality`; ConflictError `token-closed`.
     """
-    row = await repository.get(session, token_id)
-    if row is None or row.gateway != container.vault.account:
-        raise errors.token_unknown()
-    progress = await progress_of(session, container)
-    if progress.status(row.seen_block) is not FactStatus.FINAL:
-        raise not_final(container.settings.finality_seconds, progress.dispute)
+    async with container.database.read() as session:
+        row = await repository.get(session, token_id)
+        if row is None or row.gateway != container.vault.account:
+            raise errors.token_unknown()
+        progress = await progress_of(session, container)
+        if progress.status(row.seen_block) is not FactStatus.FINAL:
+            raise not_final(container.settings.finality_seconds, progress.dispute)
     state = await container.chain.reservation(row.gateway, row.license_id, token_id, block=progress.final.number)
     if state is None:
         raise not_final(container.settings.finality_seconds, progress.dispute)
