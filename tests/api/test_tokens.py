@@ -10,7 +10,7 @@ from platemark.protocol.log_entry import ClosedEntry, CloseReason, Result, decod
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.token import PrintToken
 from platemark.protocol.typed_data import Close
-from platemark.protocol.units import Digest32, UnixSeconds, address_text, id_text
+from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds, address_text, id_text
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models.chain import OutboxTransaction
 from platemark_gateway.models.printlog import LogEntry
@@ -73,6 +73,19 @@ async def test_a_holder_finds_the_reservations(holder: Agent, gateway: Simulated
     assert found == {id_text(holder.token_id), id_text(other.token_id)}
 
 
+async def test_tokens_of_another_gateway_do_not_end_the_list(holder: Agent, gateway: SimulatedGateway) -> None:
+    other = Agent(gateway, holder.designer, salt=Digest32(b"\x02" * 32))
+    await holder.reserve()
+    await other.reserve()
+    async with gateway.container.database.begin() as session:
+        row = await session.get_one(Token, holder.token_id)
+        values = {column.key: getattr(row, column.key) for column in Token.__table__.columns}
+        session.add(Token(**values | {"token_id": TokenId(1), "gateway": Address(b"\x01" * 20)}))
+    path = f"/v1/reservations?holder={address_text(holder.holder.address)}&limit=2"
+    found = {item["tokenId"] for item in (await gateway.client.get(path)).json()["items"]}
+    assert found == {id_text(holder.token_id), id_text(other.token_id)}
+
+
 async def test_a_permission_of_somebody_else_is_refused(holder: Agent) -> None:
     permission = holder.permission()
     signature = AccountKey(b"\x12" * 32).sign(permission.digest(DEPLOYMENT.ledger_domain()))
@@ -125,6 +138,21 @@ async def test_a_reorganisation_takes_a_reservation_back(holder: Agent, gateway:
     keep = len(gateway.chain.blocks) - 1
     await gateway.chain.mine(final=False)
     await gateway.chain.reorganise(keep)
+    assert (await holder.state())["status"] == "pending"
+    await gateway.chain.mine()
+    assert (await holder.state())["status"] == "final"
+
+
+async def test_a_permission_waits_again_when_the_block_to_which_others_brought_it_is_gone(
+    holder: Agent, gateway: SimulatedGateway
+) -> None:
+    await holder.reserve()
+    keep = len(gateway.chain.blocks) - 1
+    async with gateway.container.database.begin() as session:
+        row = await session.get_one(Token, holder.token_id)
+        row.seen_block, row.seen_hash, row.reserved_at = keep + 1, Digest32(b"\x09" * 32), gateway.clock.now()
+    async with gateway.container.database.begin() as session:
+        await projection.rewind(session, keep)
     assert (await holder.state())["status"] == "pending"
     await gateway.chain.mine()
     assert (await holder.state())["status"] == "final"

@@ -71,9 +71,11 @@ async def settled_of(session: AsyncSession, token_ids: Sequence[TokenId]) -> dic
     return {row.token_id: row for row in rows}
 
 
-async def held_by(session: AsyncSession, holder: bytes, *, after: TokenId | None, limit: int) -> Sequence[Token]:
-    """Return a holder's tokens in the order of their ids."""
-    query = select(Token).where(Token.holder == holder).order_by(Token.token_id).limit(limit)
+async def held_by(
+    session: AsyncSession, gateway: Address, holder: Address, *, after: TokenId | None, limit: int
+) -> Sequence[Token]:
+    """Return a holder's tokens of a gateway in the order of their ids."""
+    query = select(Token).where(Token.gateway == gateway, Token.holder == holder).order_by(Token.token_id).limit(limit)
     if after is not None:
         query = query.where(Token.token_id > after)
     return (await session.scalars(query)).all()
@@ -140,6 +142,7 @@ async def rewind(session: AsyncSession, block: int) -> None:
         delete(Token).where(
             Token.seen_block > block,
             Token.transaction_id.is_(None),
+            Token.holder_signature.is_(None),
             Token.wrapped_token.is_(None),
             Token.stopped_at.is_(None),
         )

@@ -204,9 +204,9 @@ async def state_of(session: AsyncSession, container: Container, token_id: TokenI
 async def list_of(
     session: AsyncSession, container: Container, holder: Address, *, after: TokenId | None, limit: int
 ) -> list[TokenState]:
-    """Return a holder's tokens, in the order of their ids."""
-    rows = await repository.held_by(session, holder, after=after, limit=limit)
-    return [await _state(session, container, row) for row in rows if row.gateway == container.vault.account]
+    """Return a holder's tokens of this gateway, in the order of their ids."""
+    rows = await repository.held_by(session, container.vault.account, holder, after=after, limit=limit)
+    return [await _state(session, container, row) for row in rows]
 
 
 async def _state(session: AsyncSession, container: Container, row: Token) -> TokenState:
