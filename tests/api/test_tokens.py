@@ -15,6 +15,7 @@ from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models.chain import OutboxTransaction
 from platemark_gateway.models.printlog import LogEntry
 from platemark_gateway.models.token import Token
+from platemark_gateway.ports import ChainEvent, Contract
 from platemark_gateway.tokens import projection
 from platemark_gateway.worker import reconcile, reserving
 from simulators.agent import DAY, Agent
@@ -460,6 +461,43 @@ async def test_a_stopped_token_ends_when_its_outcomes_are_in(agent: Agent, gatew
     await agent.finish(1)
     assert await reconcile.end_tokens(gateway.container)
     assert await last_entry(gateway) == ClosedEntry(agent.token_id, 1, 0, CloseReason.STOPPED)
+
+
+async def test_a_token_of_another_gateway_ends_in_the_log_of_that_one(agent: Agent, gateway: SimulatedGateway) -> None:
+    elsewhere = Address(b"\x01" * 20)
+    license_id, revision = agent.designer.license_id, agent.designer.key.commitment()
+    permission = agent.permission(gateway=elsewhere)
+    token_id = permission.token_id(DEPLOYMENT.ledger_domain())
+    block = gateway.chain.blocks[gateway.chain.final_number]
+    moved = {"licenseId": license_id, "gateway": elsewhere, "revision": 1, "keyCommitment": revision}
+    reserved = {
+        "tokenId": token_id,
+        "licenseId": license_id,
+        "holder": permission.holder,
+        "gateway": elsewhere,
+        "agent": permission.agent,
+        "revision": 1,
+        "prints": permission.prints,
+        "spares": 0,
+        "expiresAt": permission.expires_at,
+        "salt": permission.salt,
+        "deadline": permission.deadline,
+    }
+    events = [(Contract.LICENSE, "LicenseMoved", moved), (Contract.LEDGER, "Reserved", reserved)]
+    async with gateway.container.database.begin() as session:
+        await gateway.chain.feed(
+            session,
+            [
+                ChainEvent(contract, name, args, block, Digest32(bytes(32)), index)
+                for index, (contract, name, args) in enumerate(events)
+            ],
+        )
+    gateway.clock.forward(agent.expires_at - gateway.clock.now())
+    assert await reconcile.end_tokens(gateway.container)
+    assert not await reconcile.end_tokens(gateway.container)
+    async with gateway.container.database.read() as session:
+        entries = [decode(row.entry) for row in await session.scalars(select(LogEntry))]
+    assert entries == [ClosedEntry(agent.token_id, 0, 0, CloseReason.EXPIRED)]
 
 
 async def test_events_of_other_gateways_are_left_alone(agent: Agent, gateway: SimulatedGateway) -> None:
