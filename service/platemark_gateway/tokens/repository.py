@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.units import Address, DesignId, LicenseId, TokenId
@@ -123,14 +123,6 @@ async def failed_batches(
         query = query.with_for_update(of=Token, skip_locked=True, key_share=True)
         query = query.execution_options(populate_existing=True)
     return (await session.scalars(query)).all()
-
-
-async def count_open(session: AsyncSession) -> int:
-    """Return how many reserved tokens have not ended."""
-    found = await session.scalar(
-        select(func.count()).select_from(Token).where(Token.ended_at.is_(None), Token.seen_block.is_not(None))
-    )
-    return found or 0
 
 
 async def rewind(session: AsyncSession, block: int) -> None:
