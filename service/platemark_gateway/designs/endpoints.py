@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, status
+from starlette.requests import ClientDisconnect
 
+from platemark.errors import MalformedError
 from platemark.protocol.units import DesignId, parse_address, parse_id
 from platemark_gateway.auth.callers import Designer
 from platemark_gateway.container import Services
@@ -78,7 +80,10 @@ async def publish_manifest(
     design_id: DesignPath, number: Number, request: Request, caller: Designer, container: Services
 ) -> ManifestAnswer:
     """Publish the manifest of a final revision; the body is the manifest's canonical bytes."""
-    data = await request.body()
+    try:
+        data = await request.body()
+    except ClientDisconnect as error:
+        raise MalformedError("the manifest ended early", code="upload-broken") from error
     known = DesignId(parse_id(design_id))
     async with container.database.read() as reading:
         await service.check_manifest(reading, container, caller, known, number, data)
