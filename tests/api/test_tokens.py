@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
@@ -428,6 +428,31 @@ async def test_two_offers_have_the_same_counts(agent: Agent, gateway: SimulatedG
     second = (await agent.offer_close(gateway.clock.now() + 600)).json()
     for offered in (first, second):
         assert (offered["close"]["released"], offered["close"]["voided"]) == (1, 0)
+
+
+async def test_one_transaction_closes_a_token_whatever_deadlines_are_signed(
+    agent: Agent, gateway: SimulatedGateway
+) -> None:
+    offered = (await agent.offer_close(gateway.clock.now() + 600)).json()
+    close = Close.from_json(offered["close"])
+    signed = [{"close": replace(close, deadline=UnixSeconds(close.deadline - each)).to_json()} for each in range(5)]
+    answers = [await agent.close(each) for each in signed]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["transaction"] for answer in answers}) == 1
+    assert await transactions(gateway, "close") == 1
+    await gateway.chain.mine()
+    assert (await agent.state())["closed"] is True
+
+
+async def test_a_close_that_failed_is_sent_again(agent: Agent, gateway: SimulatedGateway) -> None:
+    offered = (await agent.offer_close(gateway.clock.now() + 600)).json()
+    first = (await agent.close(offered)).json()["transaction"]
+    failed = {"status": "failed", "reason": "a test says so", "code": "reverted", "ended_at": gateway.clock.now()}
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(OutboxTransaction).where(OutboxTransaction.purpose == "close").values(failed))
+    assert (await agent.close(offered)).json()["transaction"] != first
+    await gateway.chain.mine()
+    assert (await agent.state())["closed"] is True
 
 
 # --- the end ----------------------------------------------------------------------------------------------

@@ -507,6 +507,8 @@ async def close(
 ) -> tuple[Close, bytes, uuid.UUID]:
     """Put the agreed close into the outbox; the holder's signature of `digest` was checked. Repeating is harmless.
 
+    One transaction closes a token: the ledger takes each further one, at the gateway's cost, and does nothing.
+
     Errors: ConflictError `close-not-offered` when the offer changed meanwhile, `token-closed`.
     """
     row = await repository.lock(session, token_id)
@@ -520,6 +522,10 @@ async def close(
     if row.closed_block is not None or row.reclaimed_block is not None:
         raise errors.token_closed()
     signature = container.vault.sign_digest(digest)
+    if row.closing_transaction_id is not None:
+        sent = await container.transactions.view(session, row.closing_transaction_id)
+        if sent is not None and sent.status != FactStatus.FAILED:
+            return agreed, signature, sent.id
     row.closing_transaction_id = await container.transactions.enqueue(
         session,
         purpose="close",
