@@ -6,6 +6,7 @@ their result is their content's own identifier. Pure ASGI.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -23,7 +24,7 @@ from platemark.protocol.units import Digest32, UnixSeconds
 from platemark_gateway.auth.callers import bearer
 from platemark_gateway.auth.service import principal_of
 from platemark_gateway.container import Container
-from platemark_gateway.errors import ConflictError, UnconfirmedError
+from platemark_gateway.errors import ConflictError, UnavailableError, UnconfirmedError
 from platemark_gateway.models.idempotency import IdempotentAnswer
 from platemark_gateway.ports import KeyVault
 
@@ -84,16 +85,22 @@ class Idempotency:
             # Held back until the answer is kept: whoever saw it will see the same again.
             messages.append(message)
 
-        served = False
+        kept = False
         try:
             await self._app(scope, _again(body, receive), keep)
             status, data = _answer(messages)
             if 200 <= status < 300:
-                await self._finish(attempt, status, data)
-                served = True
+                try:
+                    await self._finish(attempt, status, data)
+                except UnavailableError as error:
+                    messages.clear()
+                    await self._refuse(_not_kept(error))(scope, receive, keep)
+                else:
+                    kept = True
         finally:
-            if not served:
-                await asyncio.shield(self._forget(attempt))
+            if not kept:
+                with contextlib.suppress(UnavailableError):  # an attempt that stays there dies by itself
+                    await asyncio.shield(self._forget(attempt))
         for message in messages:
             await send(message)
 
@@ -125,9 +132,9 @@ class Idempotency:
             found = await self._claim(key_digest, request_digest)
             if isinstance(found, int):
                 return found
-            if found.request_digest != request_digest:
+            if found is not None and found.request_digest != request_digest:
                 raise ConflictError("this idempotency key came with another request", code="idempotency-conflict")
-            if found.wrapped_answer is not None:
+            if found is not None and found.wrapped_answer is not None:
                 return kept_answer(self._container.vault, found)
             if self._container.clock.monotonic() >= deadline:
                 raise UnconfirmedError(
@@ -135,8 +142,11 @@ class Idempotency:
                 )
             await asyncio.sleep(0.05)
 
-    async def _claim(self, key_digest: Digest32, request_digest: Digest32) -> IdempotentAnswer | UnixSeconds:
-        """Return the row that is there, or when this attempt began after a row of ours was written."""
+    async def _claim(self, key_digest: Digest32, request_digest: Digest32) -> IdempotentAnswer | UnixSeconds | None:
+        """Return the row that is there, or when this attempt began after a row of ours was written.
+
+        None when another attempt's row was there, and was forgotten before it could be read.
+        """
         now = self._container.clock.now()
         async with self._container.database.begin() as session:
             await session.execute(delete(IdempotentAnswer).where(expired(now)))
@@ -149,7 +159,7 @@ class Idempotency:
             )
             if made is not None:
                 return made
-            return await session.get_one(IdempotentAnswer, key_digest, populate_existing=True)
+            return await session.get(IdempotentAnswer, key_digest, populate_existing=True)
 
     async def _finish(self, attempt: _Attempt, status: int, data: bytes) -> None:
         key_digest, begun = attempt
@@ -185,6 +195,12 @@ def kept_answer(vault: KeyVault, row: IdempotentAnswer) -> dict[str, Any]:
     """Return a kept answer: status, headers and body; errors: VaultError `vault-unwrap`."""
     answer: dict[str, Any] = json.loads(vault.unwrap(row.wrapped_answer or b"", _context(row.key_digest)))
     return answer
+
+
+def _not_kept(error: UnavailableError) -> UnavailableError:
+    return UnavailableError(
+        "the request was served, but its answer could not be kept; ask again with the same key", code=error.code
+    )
 
 
 def _context(key_digest: Digest32) -> bytes:

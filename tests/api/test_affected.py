@@ -8,7 +8,7 @@ from platemark.protocol.accounts import AccountKey
 from platemark.protocol.log_entry import Result
 from platemark.protocol.permission import RECLAIM_SECONDS, SETTLE_BY_ANYBODY_SECONDS
 from platemark.protocol.serial import serial_of
-from platemark.protocol.units import Digest32, address_text, id_text
+from platemark.protocol.units import Address, Digest32, TokenId, address_text, id_text
 from platemark_gateway.models.print import Print
 from platemark_gateway.models.token import Token
 from simulators.agent import Agent
@@ -105,6 +105,14 @@ async def test_what_was_reclaimed_is_not_owed_again(agent: Agent, gateway: Simul
         assert row is not None
         row.reclaimed_block = row.seen_block
     assert await owed(agent) == [(0, None, "nothing", 0)]
+
+
+async def test_reservations_with_other_gateways_are_left_to_those(agent: Agent, gateway: SimulatedGateway) -> None:
+    async with gateway.container.database.begin() as session:
+        row = await session.get_one(Token, agent.token_id)
+        values = {column.key: getattr(row, column.key) for column in Token.__table__.columns}
+        session.add(Token(**values | {"token_id": TokenId(1), "gateway": Address(b"\x01" * 20)}))
+    assert [item["tokenId"] for item in (await affected(agent))["items"]] == [id_text(agent.token_id)]
 
 
 async def test_pages_tell_everything_once_in_order(

@@ -3,12 +3,14 @@ from dataclasses import replace
 import httpx
 import pytest
 from sqlalchemy import func, select
+from starlette.types import Message
 
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.digests import sha256
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.typed_data import Publication, Recall
 from platemark.protocol.units import Address, DesignId, Digest32, address_text, id_text
+from platemark_gateway.main import create_app
 from platemark_gateway.models.audit import AuditEntry
 from platemark_gateway.models.chain import OutboxTransaction
 from platemark_gateway.models.design import Design, Revision
@@ -177,6 +179,30 @@ async def test_the_manifest_waits_until_the_registration_is_final(
     await gateway.chain.finalise()
     assert (await designer.publish_manifest()).status_code == 200
     assert designer.manifest().cid().text in gateway.blocks.pinned
+
+
+async def test_a_manifest_that_breaks_off_is_no_fault_of_the_gateway(designer: Designer) -> None:
+    await designer.registered()
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": designer.path("/revisions/1/manifest"),
+        "headers": [(b"authorization", designer.session["Authorization"].encode())],
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+    }
+    await create_app(designer.gateway.container)(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert b'"upload-broken"' in sent[1]["body"]
 
 
 async def test_another_manifest_than_the_registered_one_is_refused(designer: Designer) -> None:

@@ -1,15 +1,21 @@
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, delete, event, func, select
 
 from platemark.protocol.accounts import AccountKey
 from platemark_gateway.auth import service as auth
+from platemark_gateway.db.session import Database
+from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models.access import ApiKey
 from platemark_gateway.models.idempotency import IdempotentAnswer
-from simulators.gateway import SimulatedGateway
+from simulators.databases import database_of
+from simulators.gateway import SimulatedGateway, simulated_gateway
 from simulators.people import Designer
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +128,55 @@ async def test_an_attempt_that_was_given_up_does_not_answer_for_the_next(
     assert ((await first).status_code, second.status_code) == (201, 201)
     again = await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
     assert again.content == second.content
+
+
+@pytest.mark.postgresql
+async def test_a_row_that_is_forgotten_while_it_is_looked_for_is_claimed_anew(
+    tmp_path: Path,
+) -> None:
+    """SQLite has one writer at a time, so there the row cannot go between the two statements."""
+    async with simulated_gateway(tmp_path, database_url=await database_of("postgresql", tmp_path)) as gateway:
+        headers = await gateway.sign_in(ALICE) | KEY
+        await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
+        other = create_engine(gateway.container.database.engine.url)
+        forgotten: list[int] = []
+
+        def forget(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if statement.startswith("INSERT INTO idempotent") and not forgotten:
+                with other.begin() as connection:
+                    forgotten.append(connection.execute(delete(IdempotentAnswer)).rowcount)
+
+        event.listen(gateway.container.database.engine.sync_engine, "after_cursor_execute", forget)
+        answer = await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
+        other.dispose()
+        assert (forgotten, answer.status_code) == ([1], 201)
+        assert await keys_made(gateway) == 2
+
+
+@pytest.mark.parametrize("begun", [1, 2], ids=["while it is served", "before the answer is kept"])
+async def test_a_database_that_goes_away_is_told_as_that(
+    gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    begin, begins = Database.begin, 0
+
+    @contextlib.asynccontextmanager
+    async def begin_until(database: Database) -> AsyncIterator[Any]:
+        nonlocal begins
+        begins += 1
+        if begins > begun:
+            raise UnavailableError("away", code="database-unreachable")
+        async with begin(database) as session:
+            yield session
+
+    headers = await gateway.sign_in(ALICE) | KEY
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "begin", begin_until)
+        answer = await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)
+    assert problem(answer) == (503, "database-unreachable")
+    assert answer.headers["retry-after"] == "5"
+    assert await keys_made(gateway) == begun - 1
+    gateway.clock.forward(121)
+    assert (await gateway.client.post("/v1/api-keys", json=BODY, headers=headers)).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 129, "with space in it"])

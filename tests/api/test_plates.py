@@ -1,10 +1,12 @@
 """Products of several owners on one plate: all of their prints are counted, or none is."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
@@ -12,16 +14,21 @@ from platemark.protocol.content_key import ContentKey
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.units import Digest32, id_text
 from platemark.protocol.voucher import SignedRequest
+from platemark_gateway.db import locks
+from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models.audit import AuditEntry
 from platemark_gateway.models.print import Print
 from platemark_gateway.models.printlog import LogEntry
 from platemark_gateway.models.token import Token
+from platemark_gateway.printlog.service import open_log
 from platemark_gateway.prints import desk as desks
 from platemark_gateway.prints import service
 from platemark_gateway.prints.service import Order
+from platemark_gateway.tokens import repository
 from simulators.agent import Agent
 from simulators.chain import DEPLOYMENT
-from simulators.gateway import SimulatedGateway
+from simulators.databases import database_of
+from simulators.gateway import SimulatedGateway, simulated_gateway
 from simulators.people import Designer
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +183,43 @@ async def test_a_refused_plate_leaves_no_act_beside_a_print_of_its_batch(
     async with gateway.container.database.read() as reading:
         acts = await reading.scalars(select(AuditEntry.subject).where(AuditEntry.action == "print.release"))
         assert list(acts) == [id_text(third.token_id)]
+
+
+async def somebody_waits(gateway: SimulatedGateway) -> bool:
+    async with gateway.container.database.read() as session:
+        found = await session.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+    return bool(found)
+
+
+@pytest.mark.postgresql
+async def test_what_locks_tokens_as_events_come_gives_way_to_a_plate(tmp_path: Path) -> None:
+    """Each would wait for the other: the plate takes tokens in the order of their ids, events in that of the chain."""
+
+    async def project() -> None:
+        async with gateway.container.database.begin() as session:
+            await locks.give_way(session)
+            await repository.lock(session, last)
+            has_last.set()
+            while not await somebody_waits(gateway):
+                pass
+            await repository.lock(session, first)
+
+    async with simulated_gateway(tmp_path, database_url=await database_of("postgresql", tmp_path)) as gateway:
+        assert await open_log(gateway.container) is None
+        agent = Agent(gateway, Designer(gateway))
+        await agent.designer.licensed(agent.holder.address, prints=20)
+        await agent.reserved(prints=2)
+        third = await Agent(gateway, agent.designer, salt=word(3)).reserved(prints=2)
+        first, last = sorted((agent.token_id, third.token_id))
+        has_last = asyncio.Event()
+        projected = asyncio.create_task(project())
+        await has_last.wait()
+        answer = await send(agent, (agent, agent.request(1)), (third, third.request(1)))
+        with pytest.raises(UnavailableError):
+            await projected
+        assert answer.status_code == 200, answer.text
+        assert await counted(gateway) == 2

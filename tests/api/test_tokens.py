@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
@@ -10,11 +10,12 @@ from platemark.protocol.log_entry import ClosedEntry, CloseReason, Result, decod
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.token import PrintToken
 from platemark.protocol.typed_data import Close
-from platemark.protocol.units import Digest32, UnixSeconds, address_text, id_text
+from platemark.protocol.units import Address, Digest32, TokenId, UnixSeconds, address_text, id_text
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models.chain import OutboxTransaction
 from platemark_gateway.models.printlog import LogEntry
 from platemark_gateway.models.token import Token
+from platemark_gateway.ports import ChainEvent, Contract
 from platemark_gateway.tokens import projection
 from platemark_gateway.worker import reconcile, reserving
 from simulators.agent import DAY, Agent
@@ -73,6 +74,19 @@ async def test_a_holder_finds_the_reservations(holder: Agent, gateway: Simulated
     assert found == {id_text(holder.token_id), id_text(other.token_id)}
 
 
+async def test_tokens_of_another_gateway_do_not_end_the_list(holder: Agent, gateway: SimulatedGateway) -> None:
+    other = Agent(gateway, holder.designer, salt=Digest32(b"\x02" * 32))
+    await holder.reserve()
+    await other.reserve()
+    async with gateway.container.database.begin() as session:
+        row = await session.get_one(Token, holder.token_id)
+        values = {column.key: getattr(row, column.key) for column in Token.__table__.columns}
+        session.add(Token(**values | {"token_id": TokenId(1), "gateway": Address(b"\x01" * 20)}))
+    path = f"/v1/reservations?holder={address_text(holder.holder.address)}&limit=2"
+    found = {item["tokenId"] for item in (await gateway.client.get(path)).json()["items"]}
+    assert found == {id_text(holder.token_id), id_text(other.token_id)}
+
+
 async def test_a_permission_of_somebody_else_is_refused(holder: Agent) -> None:
     permission = holder.permission()
     signature = AccountKey(b"\x12" * 32).sign(permission.digest(DEPLOYMENT.ledger_domain()))
@@ -125,6 +139,21 @@ async def test_a_reorganisation_takes_a_reservation_back(holder: Agent, gateway:
     keep = len(gateway.chain.blocks) - 1
     await gateway.chain.mine(final=False)
     await gateway.chain.reorganise(keep)
+    assert (await holder.state())["status"] == "pending"
+    await gateway.chain.mine()
+    assert (await holder.state())["status"] == "final"
+
+
+async def test_a_permission_waits_again_when_the_block_to_which_others_brought_it_is_gone(
+    holder: Agent, gateway: SimulatedGateway
+) -> None:
+    await holder.reserve()
+    keep = len(gateway.chain.blocks) - 1
+    async with gateway.container.database.begin() as session:
+        row = await session.get_one(Token, holder.token_id)
+        row.seen_block, row.seen_hash, row.reserved_at = keep + 1, Digest32(b"\x09" * 32), gateway.clock.now()
+    async with gateway.container.database.begin() as session:
+        await projection.rewind(session, keep)
     assert (await holder.state())["status"] == "pending"
     await gateway.chain.mine()
     assert (await holder.state())["status"] == "final"
@@ -401,6 +430,31 @@ async def test_two_offers_have_the_same_counts(agent: Agent, gateway: SimulatedG
         assert (offered["close"]["released"], offered["close"]["voided"]) == (1, 0)
 
 
+async def test_one_transaction_closes_a_token_whatever_deadlines_are_signed(
+    agent: Agent, gateway: SimulatedGateway
+) -> None:
+    offered = (await agent.offer_close(gateway.clock.now() + 600)).json()
+    close = Close.from_json(offered["close"])
+    signed = [{"close": replace(close, deadline=UnixSeconds(close.deadline - each)).to_json()} for each in range(5)]
+    answers = [await agent.close(each) for each in signed]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["transaction"] for answer in answers}) == 1
+    assert await transactions(gateway, "close") == 1
+    await gateway.chain.mine()
+    assert (await agent.state())["closed"] is True
+
+
+async def test_a_close_that_failed_is_sent_again(agent: Agent, gateway: SimulatedGateway) -> None:
+    offered = (await agent.offer_close(gateway.clock.now() + 600)).json()
+    first = (await agent.close(offered)).json()["transaction"]
+    failed = {"status": "failed", "reason": "a test says so", "code": "reverted", "ended_at": gateway.clock.now()}
+    async with gateway.container.database.begin() as session:
+        await session.execute(update(OutboxTransaction).where(OutboxTransaction.purpose == "close").values(failed))
+    assert (await agent.close(offered)).json()["transaction"] != first
+    await gateway.chain.mine()
+    assert (await agent.state())["closed"] is True
+
+
 # --- the end ----------------------------------------------------------------------------------------------
 
 
@@ -432,6 +486,43 @@ async def test_a_stopped_token_ends_when_its_outcomes_are_in(agent: Agent, gatew
     await agent.finish(1)
     assert await reconcile.end_tokens(gateway.container)
     assert await last_entry(gateway) == ClosedEntry(agent.token_id, 1, 0, CloseReason.STOPPED)
+
+
+async def test_a_token_of_another_gateway_ends_in_the_log_of_that_one(agent: Agent, gateway: SimulatedGateway) -> None:
+    elsewhere = Address(b"\x01" * 20)
+    license_id, revision = agent.designer.license_id, agent.designer.key.commitment()
+    permission = agent.permission(gateway=elsewhere)
+    token_id = permission.token_id(DEPLOYMENT.ledger_domain())
+    block = gateway.chain.blocks[gateway.chain.final_number]
+    moved = {"licenseId": license_id, "gateway": elsewhere, "revision": 1, "keyCommitment": revision}
+    reserved = {
+        "tokenId": token_id,
+        "licenseId": license_id,
+        "holder": permission.holder,
+        "gateway": elsewhere,
+        "agent": permission.agent,
+        "revision": 1,
+        "prints": permission.prints,
+        "spares": 0,
+        "expiresAt": permission.expires_at,
+        "salt": permission.salt,
+        "deadline": permission.deadline,
+    }
+    events = [(Contract.LICENSE, "LicenseMoved", moved), (Contract.LEDGER, "Reserved", reserved)]
+    async with gateway.container.database.begin() as session:
+        await gateway.chain.feed(
+            session,
+            [
+                ChainEvent(contract, name, args, block, Digest32(bytes(32)), index)
+                for index, (contract, name, args) in enumerate(events)
+            ],
+        )
+    gateway.clock.forward(agent.expires_at - gateway.clock.now())
+    assert await reconcile.end_tokens(gateway.container)
+    assert not await reconcile.end_tokens(gateway.container)
+    async with gateway.container.database.read() as session:
+        entries = [decode(row.entry) for row in await session.scalars(select(LogEntry))]
+    assert entries == [ClosedEntry(agent.token_id, 0, 0, CloseReason.EXPIRED)]
 
 
 async def test_events_of_other_gateways_are_left_alone(agent: Agent, gateway: SimulatedGateway) -> None:

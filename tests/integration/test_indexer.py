@@ -1,13 +1,13 @@
 """The indexer against real chains with the real contracts: nothing passed over, nothing kept that went away."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain_flow import live
@@ -39,7 +39,7 @@ from platemark_gateway.db.session import Database
 from platemark_gateway.errors import ConflictError, UnavailableError
 from platemark_gateway.models.chain import ChainBlock, ChainEventRow
 from platemark_gateway.models.token import Token
-from platemark_gateway.ports import Contract, FactStatus
+from platemark_gateway.ports import ChainEvent, Contract, FactStatus
 from platemark_gateway.worker.projections import PROJECTIONS
 from simulators.databases import DATABASES
 
@@ -104,6 +104,24 @@ async def test_events_are_stored_as_they_were_decoded(world: World, database: Da
     assert block is not None
     assert row.args["designId"] == digest_text(design.to_bytes(32, "big"))
     assert (row.contract, row.args["edition"], row.args["isPrivate"]) == ("DesignRegistry", 5, False)
+
+
+@pytest.mark.postgresql
+async def test_events_wait_for_no_row_longer_than_redemptions_do(world: World, tmp_path: Path) -> None:
+    waits: list[str | None] = []
+
+    class Watching(Recorder):
+        @property
+        def handlers(self) -> Mapping[str, Any]:
+            async def watch(session: AsyncSession, _event: ChainEvent) -> None:
+                waits.append(await session.scalar(text("SHOW lock_timeout")))
+
+            return {"DesignRegistered": watch}
+
+    await world.register()
+    async with fresh_database(tmp_path, "postgresql") as database:
+        await catch_up(Indexer(database, world.client, world.deployment, [Watching()]))
+    assert waits == ["500ms"]
 
 
 async def test_handler_that_fails_leaves_nothing_behind(world: World, database: Database) -> None:

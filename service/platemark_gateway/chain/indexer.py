@@ -488,6 +488,7 @@ class Indexer:
         row = await session.get(ChainProgress, 1, populate_existing=True)
         if row is None or (row.indexed_number, row.indexed_hash) != (expected.indexed_number, expected.indexed_hash):
             return None
+        await locks.give_way(session)
         return row
 
 

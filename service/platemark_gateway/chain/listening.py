@@ -2,21 +2,25 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from platemark.errors import LocalError
 
 _COLLECT_AFTER: Final = 20_000
 MOST_HEAD_BYTES: Final = 1 << 16
 """Of a request's head, and of what follows its body; a little more passes, as it arrived."""
-
-
+MOST_SILENT_SECONDS: Final = 30
+"""How long the server waits for the rest of a head, or for more of a body."""
+SPARED_FILES: Final = 128
+"""Open files that connections leave to the database, the chain, the log and the blocks."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -57,14 +61,48 @@ class WholeAnswers:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Serves one connection; refuses a request whose head never ends, which the parser would keep for ever."""
+    """Serves one connection, which takes neither memory nor an open file for ever.
+
+    A request whose head never ends is refused; who owes the rest of one and says nothing is not waited for; and there
+    are only so many connections that the process has files left for its work.
+    """
 
     _bytes_without_progress = 0
+    _progress_at = 0.0
+    _watch: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
-        """Take a connection."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or close it when there are too many."""
         self._answers = WholeAnswers(transport)
         super().connection_made(cast("asyncio.Transport", self._answers))
+        if len(self.connections) > _most_connections():
+            transport.close()
+            return
+        self._note_progress()
+        self._watch = self.loop.call_later(MOST_SILENT_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Close when nothing has come for too long although the server waits for it; look again later otherwise."""
+        now, due = self.loop.time(), self._progress_at + MOST_SILENT_SECONDS
+        if due <= now and not self.flow.read_paused and not self._is_served():
+            self.transport.close()
+            return
+        self._watch = self.loop.call_at(due if now < due else now + MOST_SILENT_SECONDS, self._look)
+
+    def _is_served(self) -> bool:
+        """Return whether a whole request has come and is not answered yet."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def _note_progress(self) -> None:
+        self._bytes_without_progress = 0
+        self._progress_at = self.loop.time()
 
     def on_response_complete(self) -> None:
         """Note that an answer has ended."""
@@ -80,18 +118,23 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that a head has ended."""
-        self._bytes_without_progress = 0
+        self._note_progress()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Note that a body goes on."""
-        self._bytes_without_progress = 0
+        self._note_progress()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that a request has ended."""
-        self._bytes_without_progress = 0
+        self._note_progress()
         super().on_message_complete()
+
+
+def _most_connections() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else max(1, limit - SPARED_FILES)
 
 
 def listen(host: str, port: int, preferred: int | None = None) -> socket.socket:
@@ -130,7 +173,7 @@ async def run_server(
         uvicorn.Config(
             app,
             http=BoundedHttp,
-            ws="none",
+            ws="none",  # nothing here speaks it, and its handshake would pass every limit by
             log_config=None,
             access_log=False,
             lifespan="auto",

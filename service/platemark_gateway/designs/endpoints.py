@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, status
+from starlette.requests import ClientDisconnect
 
+from platemark.errors import MalformedError
 from platemark.protocol.units import DesignId, parse_address, parse_id
 from platemark_gateway.auth.callers import Designer
 from platemark_gateway.container import Services
@@ -66,8 +68,7 @@ async def read(design_id: DesignPath, container: Services, session: Reading) -> 
 async def publish(design_id: DesignPath, body: PublishRequest, container: Services) -> DesignView:
     """Have a later revision sent to the chain, signed by the design's owner."""
     _same_design(design_id, body.publication.design_id)
-    async with container.database.read() as reading:
-        await service.check_publication(reading, container, body.publication, body.signature)
+    await service.check_signed(container, body.publication, body.signature)
     async with container.database.begin() as session:
         await service.publish(session, container, body.publication, body.signature)
         await session.flush()
@@ -79,7 +80,10 @@ async def publish_manifest(
     design_id: DesignPath, number: Number, request: Request, caller: Designer, container: Services
 ) -> ManifestAnswer:
     """Publish the manifest of a final revision; the body is the manifest's canonical bytes."""
-    data = await request.body()
+    try:
+        data = await request.body()
+    except ClientDisconnect as error:
+        raise MalformedError("the manifest ended early", code="upload-broken") from error
     known = DesignId(parse_id(design_id))
     async with container.database.read() as reading:
         await service.check_manifest(reading, container, caller, known, number, data)
@@ -121,8 +125,7 @@ async def recall(design_id: DesignPath, number: Number, body: RecallRequest, con
     _same_design(design_id, body.recall.design_id)
     if body.recall.revision != number:
         raise ConflictError("the recall names another revision", code="path-mismatch", expected=number)
-    async with container.database.read() as reading:
-        await service.check_recall(reading, container, body.recall, body.signature)
+    await service.check_signed(container, body.recall, body.signature)
     async with container.database.begin() as session:
         await service.recall(session, container, body.recall, body.signature)
         await session.flush()
@@ -133,8 +136,7 @@ async def recall(design_id: DesignPath, number: Number, body: RecallRequest, con
 async def lower_edition(design_id: DesignPath, body: EditionRequest, container: Services) -> DesignView:
     """Have a lower edition sent to the chain, signed by the design's owner; what was minted stays."""
     _same_design(design_id, body.limit.design_id)
-    async with container.database.read() as reading:
-        owner = await service.check_edition(reading, container, body.limit, body.signature)
+    owner = await service.check_signed(container, body.limit, body.signature)
     await container.chain.try_call(Contract.REGISTRY, "lowerEditionBySig", [body.limit.arguments(), body.signature])
     async with container.database.begin() as session:
         await service.lower_edition(session, container, owner, body.limit, body.signature)

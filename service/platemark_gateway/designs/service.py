@@ -1,6 +1,7 @@
 """What designers do with designs, as decisions over rows; endpoints open the transactions.
 
-Whoever signs is checked before a transaction begins, since a contract wallet is asked over the network.
+Whoever signs is checked outside of any transaction, also of one that reads: a contract wallet is asked over the
+network, and takes its time.
 """
 
 from collections.abc import Sequence
@@ -208,17 +209,19 @@ async def register(
     )
 
 
-async def check_publication(
-    session: AsyncSession, container: Container, publication: Publication, signature: bytes
-) -> None:
-    """Pass when the design's owner signed a publication that is still good.
+async def check_signed(
+    container: Container, statement: Publication | Recall | EditionLimit, signature: bytes
+) -> Address:
+    """Return the design's owner, who signed a statement that is still good.
 
     Errors: DesignUnknownError, DeadlinePassedError, UnauthenticatedError.
     """
-    owner = await owner_of(session, publication.design_id)
-    await require_deadline(session, container, publication.deadline)
-    digest = publication.digest(container.chain.deployment.registry_domain())
+    async with container.database.read() as session:
+        owner = await owner_of(session, statement.design_id)
+        await require_deadline(session, container, statement.deadline)
+    digest = statement.digest(container.chain.deployment.registry_domain())
     await signatures.check(container.chain, owner, digest, signature)
+    return owner
 
 
 async def publish(session: AsyncSession, container: Container, publication: Publication, signature: bytes) -> None:
@@ -400,14 +403,6 @@ async def reveal(
     )
 
 
-async def check_recall(session: AsyncSession, container: Container, recall: Recall, signature: bytes) -> None:
-    """Pass when the design's owner signed a recall that is still good; errors as `check_publication`."""
-    owner = await owner_of(session, recall.design_id)
-    await require_deadline(session, container, recall.deadline)
-    digest = recall.digest(container.chain.deployment.registry_domain())
-    await signatures.check(container.chain, owner, digest, signature)
-
-
 async def recall(session: AsyncSession, container: Container, recall: Recall, signature: bytes) -> None:
     """Stop releases of a revision from now on and have the recall sent; again is harmless.
 
@@ -442,15 +437,6 @@ async def recall(session: AsyncSession, container: Container, recall: Recall, si
 
 
 # --- edition ------------------------------------------------------------------------------------------------
-
-
-async def check_edition(session: AsyncSession, container: Container, limit: EditionLimit, signature: bytes) -> Address:
-    """Return the owner who signed a lower edition that is still good; errors as `check_publication`."""
-    owner = await owner_of(session, limit.design_id)
-    await require_deadline(session, container, limit.deadline)
-    digest = limit.digest(container.chain.deployment.registry_domain())
-    await signatures.check(container.chain, owner, digest, signature)
-    return owner
 
 
 async def lower_edition(

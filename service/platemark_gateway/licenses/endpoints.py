@@ -63,10 +63,7 @@ async def offer(body: OfferRequest, container: Services) -> LicenseView:
     """
     made = Offer(body.terms, body.on_sale, UnixSeconds(body.deadline))
     document = service.check_document(body.terms, body.terms_document)
-    async with container.database.read() as reading:
-        license_id = await service.check_offer(
-            reading, container, made, body.signature, body.acceptance, body.acceptance_signature
-        )
+    license_id = await service.check_offer(container, made, body.signature, body.acceptance, body.acceptance_signature)
     if body.terms.currency != ZERO_ADDRESS:
         arguments = service.offer_arguments(made, body.signature, body.acceptance, body.acceptance_signature)
         await container.chain.try_call(Contract.LICENSE, "offerBySig", arguments)
@@ -105,8 +102,7 @@ async def read(license_id: LicensePath, container: Services, session: Reading) -
 async def mint(license_id: LicensePath, body: MintRequest, container: Services) -> Accepted:
     """Have prints minted to an account; the owner's signature is all it needs."""
     _same_license(license_id, body.mint.license_id)
-    async with container.database.read() as reading:
-        await service.check_mint(reading, container, body.mint, body.signature)
+    await service.check_mint(container, body.mint, body.signature)
     async with container.database.begin() as session:
         return Accepted(transaction=await service.mint(session, container, body.mint, body.signature))
 
@@ -121,8 +117,7 @@ async def balance(license_id: LicensePath, address: str, container: Services) ->
 @router.post("/mints", status_code=status.HTTP_202_ACCEPTED)
 async def mint_batch(body: MintBatchRequest, container: Services) -> Accepted:
     """Have prints of several licences minted to several accounts, all or none, under one signature."""
-    async with container.database.read() as reading:
-        act = await statements.check_mint_batch(reading, container, body.mint_batch, body.signature)
+    act = await statements.check_mint_batch(container, body.mint_batch, body.signature)
     return await _sent(container, act)
 
 
@@ -130,18 +125,16 @@ async def mint_batch(body: MintBatchRequest, container: Services) -> Accepted:
 async def set_sale(license_id: LicensePath, body: SaleRequest, container: Services) -> Accepted:
     """Have the sale to strangers opened or ended; the owner's signature is all it needs."""
     _same_license(license_id, body.sale.license_id)
-    async with container.database.read() as reading:
-        act = await statements.check_sale(reading, container, body.sale, body.signature)
+    act = await statements.check_sale(container, body.sale, body.signature)
     return await _sent(container, act)
 
 
 @router.post("/{license_id}/revision", status_code=status.HTTP_202_ACCEPTED)
 async def raise_revision(license_id: LicensePath, body: RaiseRequest, container: Services) -> Accepted:
     """Have a licence raised to a later revision, for which this gateway gave its acceptance."""
-    async with container.database.read() as reading:
-        act = await statements.check_raise(
-            reading, container, LicenseId(parse_id(license_id)), body.acceptance, body.acceptance_signature
-        )
+    act = await statements.check_raise(
+        container, LicenseId(parse_id(license_id)), body.acceptance, body.acceptance_signature
+    )
     return await _sent(container, act)
 
 
@@ -149,16 +142,9 @@ async def raise_revision(license_id: LicensePath, body: RaiseRequest, container:
 async def move(license_id: LicensePath, body: MoveRequest, container: Services) -> Accepted:
     """Have a licence moved to this gateway; its reservations with another one go on there."""
     _same_license(license_id, body.move.license_id)
-    async with container.database.read() as reading:
-        act, document = await statements.check_move(
-            reading,
-            container,
-            body.move,
-            body.signature,
-            body.acceptance,
-            body.acceptance_signature,
-            body.terms_document,
-        )
+    act, document = await statements.check_move(
+        container, body.move, body.signature, body.acceptance, body.acceptance_signature, body.terms_document
+    )
     cid = await service.store_document(container, document)
     async with container.database.begin() as session:
         await statements.note_document(session, body.move.license_id, cid)
@@ -169,8 +155,7 @@ async def move(license_id: LicensePath, body: MoveRequest, container: Services) 
 async def return_prints(license_id: LicensePath, body: ReturnRequest, container: Services) -> Accepted:
     """Have unreserved prints, paid as printed, returned; their price is owed to the holder who signed."""
     _same_license(license_id, body.returned.license_id)
-    async with container.database.read() as reading:
-        act = await statements.check_return(reading, container, body.returned, body.signature)
+    act = await statements.check_return(container, body.returned, body.signature)
     return await _sent(container, act)
 
 
@@ -192,8 +177,7 @@ async def withdraw(address: str, body: WithdrawalRequest, container: Services) -
             code="path-mismatch",
             expected=address_text(parse_address(address)),
         )
-    async with container.database.read() as reading:
-        act = await statements.check_withdrawal(reading, container, body.withdrawal, body.signature)
+    act = await statements.check_withdrawal(container, body.withdrawal, body.signature)
     return await _sent(container, act)
 
 

@@ -1,4 +1,7 @@
-"""Acceptances, offers and mints, as decisions over rows; endpoints open the transactions."""
+"""Acceptances, offers and mints, as decisions over rows; endpoints open the transactions.
+
+Whoever signs is checked outside of any transaction, as in `designs`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -148,7 +151,6 @@ async def store_document(container: Container, data: bytes) -> Cid:
 
 
 async def check_offer(
-    session: AsyncSession,
     container: Container,
     offer: Offer,
     signature: bytes,
@@ -162,23 +164,31 @@ async def check_offer(
     """
     terms = offer.terms
     domain = container.chain.deployment.license_domain()
-    owner = await designs.owner_of(session, terms.design_id)
-    if terms.gateway != container.vault.account:
-        raise TermsForeignError("gateway")
-    require_acceptance_for(container, terms, acceptance)
-    await designs.require_deadline(session, container, offer.deadline)
-    await designs.require_deadline(session, container, acceptance.deadline)
-    row = await designs.final_revision(session, container, terms.design_id, acceptance.revision)
-    if row.key_commitment != acceptance.key_commitment:
-        raise AcceptanceInvalidError("is for another key")
-    try:
-        await signatures.check(
-            container.chain, container.vault.account, acceptance.digest(domain), acceptance_signature
-        )
-    except UnauthenticatedError:
-        raise AcceptanceInvalidError("is not signed by this gateway") from None
+    async with container.database.read() as session:
+        owner = await designs.owner_of(session, terms.design_id)
+        if terms.gateway != container.vault.account:
+            raise TermsForeignError("gateway")
+        require_acceptance_for(container, terms, acceptance)
+        await designs.require_deadline(session, container, offer.deadline)
+        await designs.require_deadline(session, container, acceptance.deadline)
+        row = await designs.final_revision(session, container, terms.design_id, acceptance.revision)
+        if row.key_commitment != acceptance.key_commitment:
+            raise AcceptanceInvalidError("is for another key")
+    await check_acceptance_signed(container, acceptance, acceptance_signature)
     await signatures.check(container.chain, owner, offer.digest(domain), signature)
     return terms.license_id(domain)
+
+
+async def check_acceptance_signed(container: Container, acceptance: Acceptance, signature: bytes) -> None:
+    """Pass when this gateway's account, or one that may act for it, signed an acceptance.
+
+    Errors: AcceptanceInvalidError.
+    """
+    digest = acceptance.digest(container.chain.deployment.license_domain())
+    try:
+        await signatures.check(container.chain, container.vault.account, digest, signature)
+    except UnauthenticatedError:
+        raise AcceptanceInvalidError("is not signed by this gateway") from None
 
 
 def require_acceptance_for(container: Container, terms: Terms, acceptance: Acceptance) -> None:
@@ -259,13 +269,14 @@ async def offer(
     journal.record(session, container.clock, actor=payer, action="license.offer", subject=id_text(license_id))
 
 
-async def check_mint(session: AsyncSession, container: Container, mint: Mint, signature: bytes) -> None:
+async def check_mint(container: Container, mint: Mint, signature: bytes) -> None:
     """Pass when a mint is still good, and signed by the design's owner.
 
     Errors: LicenseUnknownError, NotOwnerError, DeadlinePassedError, UnauthenticatedError.
     """
-    await require_owner(session, (await known(session, mint.license_id)).design_id, mint.owner)
-    await designs.require_deadline(session, container, mint.deadline)
+    async with container.database.read() as session:
+        await require_owner(session, (await known(session, mint.license_id)).design_id, mint.owner)
+        await designs.require_deadline(session, container, mint.deadline)
     digest = mint.digest(container.chain.deployment.license_domain())
     await signatures.check(container.chain, mint.owner, digest, signature)
 

@@ -1,6 +1,7 @@
 """What people sign about licences, brought to the chain for them: sale, revision, move, mints, returns, withdrawals.
 
-1. `check_…` reads rows: the licence is known, the deadline is to come, and whoever must sign did. It returns an act.
+1. `check_…` reads rows: the licence is known and the deadline is to come. Then, outside of any transaction, that
+   whoever must sign did. It returns an act.
 2. `is_new` asks the chain: an act that was brought before is done; one that the contract would refuse, or that needs
    more gas than its kind may, is refused here, before anybody pays.
 3. `send` books the quota and writes the outbox's row, in the caller's transaction. The same act again is one row.
@@ -16,12 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from platemark.errors import MalformedError
 from platemark.protocol.cid import Cid
 from platemark.protocol.typed_data import Acceptance, MintBatch, Move, Return, Sale, Struct, Withdrawal
-from platemark.protocol.units import Address, Digest32, LicenseId, UnixSeconds, address_text, id_text
+from platemark.protocol.units import Address, Digest32, LicenseId, address_text, id_text
 from platemark_gateway.audit import journal
 from platemark_gateway.auth import signatures
 from platemark_gateway.container import Container
 from platemark_gateway.designs import service as designs
-from platemark_gateway.errors import UnauthenticatedError
 from platemark_gateway.licenses import repository, service
 from platemark_gateway.licenses.errors import (
     AcceptanceInvalidError,
@@ -61,13 +61,15 @@ class Act:
 # --- what the design's owner signs --------------------------------------------------------------------------
 
 
-async def check_sale(session: AsyncSession, container: Container, sale: Sale, signature: bytes) -> Act:
+async def check_sale(container: Container, sale: Sale, signature: bytes) -> Act:
     """Return the act of opening or ending a sale, signed by the design's owner.
 
     Errors: LicenseUnknownError, NotOwnerError, DeadlinePassedError, UnauthenticatedError.
     """
-    await service.require_owner(session, (await service.known(session, sale.license_id)).design_id, sale.owner)
-    digest = await _signed(session, container, sale.owner, sale, sale.deadline, signature)
+    async with container.database.read() as session:
+        await service.require_owner(session, (await service.known(session, sale.license_id)).design_id, sale.owner)
+        await designs.require_deadline(session, container, sale.deadline)
+    digest = await _signed(container, sale.owner, sale, signature)
     return Act(
         sale.owner,
         "license.sale",
@@ -81,20 +83,23 @@ async def check_sale(session: AsyncSession, container: Container, sale: Sale, si
 
 
 async def check_raise(
-    session: AsyncSession, container: Container, license_id: LicenseId, acceptance: Acceptance, signature: bytes
+    container: Container, license_id: LicenseId, acceptance: Acceptance, signature: bytes
 ) -> Act | None:
     """Return the act of raising a licence to a revision that this gateway accepted; None when it stands already.
 
     Errors: LicenseUnknownError, LicenseMovedError, AcceptanceInvalidError, DeadlinePassedError, and those of
         `designs.final_revision`.
     """
-    row = await service.known(session, license_id)
-    _require_ours(container, row)
-    await _check_acceptance(session, container, row, acceptance, signature)
+    async with container.database.read() as session:
+        row = await service.known(session, license_id)
+        _require_ours(container, row)
+        await _check_acceptance(session, container, row, acceptance)
+        owner = await designs.owner_of(session, row.design_id)
+    await service.check_acceptance_signed(container, acceptance, signature)
     if acceptance.revision == row.revision:
         return None
     return Act(
-        await designs.owner_of(session, row.design_id),
+        owner,
         "license.raise",
         "accept",
         [license_id, acceptance.arguments(), signature],
@@ -105,7 +110,6 @@ async def check_raise(
 
 
 async def check_move(
-    session: AsyncSession,
     container: Container,
     move: Move,
     signature: bytes,
@@ -120,15 +124,18 @@ async def check_move(
     Errors: LicenseUnknownError, TermsForeignError, AcceptanceInvalidError, NotOwnerError, DeadlinePassedError,
         UnauthenticatedError; those of `service.check_document` and `designs.final_revision`.
     """
-    row = await service.known(session, move.license_id)
-    if row.seen_block is None:
-        raise LicenseUnknownError
-    if move.gateway != container.vault.account:
-        raise TermsForeignError("gateway")
-    data = service.check_document(service.terms_of(row), document)
-    await _check_acceptance(session, container, row, acceptance, acceptance_signature)
-    await service.require_owner(session, row.design_id, move.owner)
-    digest = await _signed(session, container, move.owner, move, move.deadline, signature)
+    async with container.database.read() as session:
+        row = await service.known(session, move.license_id)
+        if row.seen_block is None:
+            raise LicenseUnknownError
+        if move.gateway != container.vault.account:
+            raise TermsForeignError("gateway")
+        data = service.check_document(service.terms_of(row), document)
+        await _check_acceptance(session, container, row, acceptance)
+        await service.require_owner(session, row.design_id, move.owner)
+        await designs.require_deadline(session, container, move.deadline)
+    await service.check_acceptance_signed(container, acceptance, acceptance_signature)
+    digest = await _signed(container, move.owner, move, signature)
     if row.gateway == container.vault.account:
         return None, data
     act = Act(
@@ -152,7 +159,7 @@ async def note_document(session: AsyncSession, license_id: LicenseId, cid: Cid) 
     row.terms_cid = cid.text
 
 
-async def check_mint_batch(session: AsyncSession, container: Container, minting: MintBatch, signature: bytes) -> Act:
+async def check_mint_batch(container: Container, minting: MintBatch, signature: bytes) -> Act:
     """Return the act of minting prints of one owner's licences, all or none.
 
     Errors: MalformedError `count-limit`; LicenseUnknownError, NotOwnerError, DeadlinePassedError,
@@ -160,9 +167,11 @@ async def check_mint_batch(session: AsyncSession, container: Container, minting:
     """
     if not 1 <= len(minting.grants) <= MOST_GRANTS:
         raise MalformedError(f"a batch has 1 to {MOST_GRANTS} grants", code="count-limit")
-    for license_id in {grant.license_id for grant in minting.grants}:
-        await service.require_owner(session, (await service.known(session, license_id)).design_id, minting.owner)
-    digest = await _signed(session, container, minting.owner, minting, minting.deadline, signature)
+    async with container.database.read() as session:
+        for license_id in {grant.license_id for grant in minting.grants}:
+            await service.require_owner(session, (await service.known(session, license_id)).design_id, minting.owner)
+        await designs.require_deadline(session, container, minting.deadline)
+    digest = await _signed(container, minting.owner, minting, signature)
     return Act(
         minting.owner,
         "license.mint-batch",
@@ -180,13 +189,15 @@ async def check_mint_batch(session: AsyncSession, container: Container, minting:
 # --- what holders and payees sign ---------------------------------------------------------------------------
 
 
-async def check_return(session: AsyncSession, container: Container, returned: Return, signature: bytes) -> Act:
+async def check_return(container: Container, returned: Return, signature: bytes) -> Act:
     """Return the act of giving unreserved prints back for their price, signed by their holder.
 
     Errors: LicenseUnknownError, DeadlinePassedError, UnauthenticatedError.
     """
-    await service.known(session, returned.license_id)
-    digest = await _signed(session, container, returned.holder, returned, returned.deadline, signature)
+    async with container.database.read() as session:
+        await service.known(session, returned.license_id)
+        await designs.require_deadline(session, container, returned.deadline)
+    digest = await _signed(container, returned.holder, returned, signature)
     return Act(
         returned.holder,
         "license.return",
@@ -199,14 +210,14 @@ async def check_return(session: AsyncSession, container: Container, returned: Re
     )
 
 
-async def check_withdrawal(
-    session: AsyncSession, container: Container, withdrawal: Withdrawal, signature: bytes
-) -> Act:
+async def check_withdrawal(container: Container, withdrawal: Withdrawal, signature: bytes) -> Act:
     """Return the act of paying out what is owed to a payee, to the account that the payee signed.
 
     Errors: DeadlinePassedError, UnauthenticatedError.
     """
-    digest = await _signed(session, container, withdrawal.payee, withdrawal, withdrawal.deadline, signature)
+    async with container.database.read() as session:
+        await designs.require_deadline(session, container, withdrawal.deadline)
+    digest = await _signed(container, withdrawal.payee, withdrawal, signature)
     return Act(
         withdrawal.payee,
         "license.withdraw",
@@ -277,33 +288,18 @@ def _require_ours(container: Container, row: License) -> None:
         raise LicenseMovedError(row.gateway)
 
 
-async def _signed(
-    session: AsyncSession,
-    container: Container,
-    account: Address,
-    struct: Struct,
-    deadline: UnixSeconds,
-    signature: bytes,
-) -> Digest32:
-    """Return the digest of a statement that an account signed and whose deadline is to come."""
-    await designs.require_deadline(session, container, deadline)
+async def _signed(container: Container, account: Address, struct: Struct, signature: bytes) -> Digest32:
+    """Return the digest of a statement that an account signed; asks the chain, so outside a transaction."""
     digest = struct.digest(container.chain.deployment.license_domain())
     await signatures.check(container.chain, account, digest, signature)
     return digest
 
 
-async def _check_acceptance(
-    session: AsyncSession, container: Container, row: License, acceptance: Acceptance, signature: bytes
-) -> None:
-    """Pass when this gateway gave the acceptance, for this licence's terms and a key that it still holds."""
+async def _check_acceptance(session: AsyncSession, container: Container, row: License, acceptance: Acceptance) -> None:
+    """Pass when an acceptance is for this licence's terms and a key that this gateway still holds."""
     terms = service.terms_of(row)
     service.require_acceptance_for(container, terms, acceptance)
     await designs.require_deadline(session, container, acceptance.deadline)
     revision = await designs.final_revision(session, container, terms.design_id, acceptance.revision)
     if revision.deposited_at is None or revision.key_commitment != acceptance.key_commitment:
         raise AcceptanceInvalidError("is for another key")
-    digest = acceptance.digest(container.chain.deployment.license_domain())
-    try:
-        await signatures.check(container.chain, container.vault.account, digest, signature)
-    except UnauthenticatedError:
-        raise AcceptanceInvalidError("is not signed by this gateway") from None

@@ -10,7 +10,9 @@ from platemark_gateway.models.base import Base, SeenOnChain
 
 
 class Token(SeenOnChain, Base):
-    """A reservation of this gateway and its counts; `seen_block` None means that it is in no block yet.
+    """A reservation and its counts; `seen_block` None means that it is in no block yet.
+
+    Those with other gateways of the ledger are here too, as their licences are; nothing is counted of them.
 
     The first group of columns is the permission, whose digest is `token_id`. `released` is the highest sequence,
     `voided` how many outcomes gave their print back. `wrapped_token` is the issued token (compact JWS), encrypted by

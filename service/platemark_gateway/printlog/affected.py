@@ -39,14 +39,14 @@ async def page(
     *,
     cursor: str | None,
 ) -> AffectedPage:
-    """Return a page of a revision's reservations and prints, recalled or not yet.
+    """Return a page of a revision's reservations with this gateway, and prints, recalled or not yet.
 
     Errors: DesignUnknownError, also for everybody but the design's owner.
     """
     await designs.require_owner(session, caller.address, design_id, number)
     after = _after(cursor)
     # One more than is shown tells whether there is another page; another, since the first may be behind `after`.
-    tokens = await repository.tokens_from(session, design_id, number, after[0], limit=PAGE + 2)
+    tokens = await repository.tokens_from(session, container.vault.account, design_id, number, after[0], limit=PAGE + 2)
     known = {token.token_id: token for token in tokens}
     prints = await repository.prints_after(session, list(known), after, limit=PAGE + 1)
     now = await now_of(session, container)

@@ -253,12 +253,16 @@ async def token_of(session: AsyncSession, token_id: TokenId) -> Token | None:
 
 
 async def tokens_from(
-    session: AsyncSession, design_id: DesignId, revision: int, first: TokenId, *, limit: int
+    session: AsyncSession, gateway: Address, design_id: DesignId, revision: int, first: TokenId, *, limit: int
 ) -> Sequence[Token]:
-    """Return the reservations of a revision that a block held or whose keys were released, by id from `first` on."""
+    """Return a gateway's reservations of a revision that a block held or whose keys were released, by id.
+
+    They begin with `first`.
+    """
     query = (
         select(Token)
         .where(
+            Token.gateway == gateway,
             Token.design_id == design_id,
             Token.revision == revision,
             Token.token_id >= first,

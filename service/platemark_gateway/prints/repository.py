@@ -318,9 +318,18 @@ async def use_spare(session: AsyncSession, token_id: TokenId) -> bool:
 
 
 async def finished_tokens(
-    session: AsyncSession, *, final_block: int, now: UnixSeconds, outcomes_until: UnixSeconds, limit: int
+    session: AsyncSession,
+    gateway: Address,
+    *,
+    final_block: int,
+    now: UnixSeconds,
+    outcomes_until: UnixSeconds,
+    limit: int,
 ) -> Sequence[TokenId]:
-    """Return tokens that yield no more prints, and whose outcomes are all there or too late."""
+    """Return a gateway's tokens that yield no more prints, and whose outcomes are all there or too late.
+
+    Reservations with other gateways of the ledger are known too: they end in the logs of those.
+    """
     outcomes = (
         select(func.count())
         .select_from(PrintOutcome)
@@ -331,6 +340,7 @@ async def finished_tokens(
     rows = await session.scalars(
         select(Token.token_id)
         .where(
+            Token.gateway == gateway,
             Token.ended_at.is_(None),
             Token.seen_block <= final_block,
             or_(Token.closed_block <= final_block, Token.stopped_at.is_not(None), Token.expires_at <= now),

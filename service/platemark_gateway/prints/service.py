@@ -602,7 +602,12 @@ async def end_finished(session: AsyncSession, container: Container) -> int:
     now = chain_now(container.clock, progress.head.timestamp)
     late = UnixSeconds(now + head.merge_delay_seconds - OUTCOME_SECONDS)
     found = await repository.finished_tokens(
-        session, final_block=progress.final.number, now=now, outcomes_until=late, limit=_ENDED_AT_ONCE
+        session,
+        container.vault.account,
+        final_block=progress.final.number,
+        now=now,
+        outcomes_until=late,
+        limit=_ENDED_AT_ONCE,
     )
     ended = 0
     for row in (await repository.lock_tokens(session, found)).values():

@@ -66,8 +66,7 @@ async def reservation(token_id: TokenPath, container: Services, session: Reading
 @router.post("/tokens")
 async def issue_token(body: TokenOrder, container: Services, response: Response) -> IssuedToken:
     """Return the print token of a final reservation, sealed to its agent."""
-    async with container.database.read() as reading:
-        await service.check_ledger(container, reading, body.request.token_id)
+    await service.check_ledger(container, body.request.token_id)
     async with container.database.begin() as session:
         sealed, expires_at = await service.issue(session, container, body.request, body.recipient_key, body.signature)
     response.headers["Cache-Control"] = "no-store"

@@ -16,7 +16,7 @@ async def reserved(session: AsyncSession, event: ChainEvent) -> None:
     args = event.args
     license_row = await repository.license_of(session, args["licenseId"])
     if license_row is None or license_row.gateway != args["gateway"]:
-        return  # another gateway's
+        return  # of a licence that is not known to be that gateway's
     row = await repository.get(session, TokenId(args["tokenId"]))
     if row is None:
         row = Token(

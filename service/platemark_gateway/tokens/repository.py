@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.units import Address, DesignId, LicenseId, TokenId
@@ -71,9 +71,11 @@ async def settled_of(session: AsyncSession, token_ids: Sequence[TokenId]) -> dic
     return {row.token_id: row for row in rows}
 
 
-async def held_by(session: AsyncSession, holder: bytes, *, after: TokenId | None, limit: int) -> Sequence[Token]:
-    """Return a holder's tokens in the order of their ids."""
-    query = select(Token).where(Token.holder == holder).order_by(Token.token_id).limit(limit)
+async def held_by(
+    session: AsyncSession, gateway: Address, holder: Address, *, after: TokenId | None, limit: int
+) -> Sequence[Token]:
+    """Return a holder's tokens of a gateway in the order of their ids."""
+    query = select(Token).where(Token.gateway == gateway, Token.holder == holder).order_by(Token.token_id).limit(limit)
     if after is not None:
         query = query.where(Token.token_id > after)
     return (await session.scalars(query)).all()
@@ -123,14 +125,6 @@ async def failed_batches(
     return (await session.scalars(query)).all()
 
 
-async def count_open(session: AsyncSession) -> int:
-    """Return how many reserved tokens have not ended."""
-    found = await session.scalar(
-        select(func.count()).select_from(Token).where(Token.ended_at.is_(None), Token.seen_block.is_not(None))
-    )
-    return found or 0
-
-
 async def rewind(session: AsyncSession, block: int) -> None:
     """Undo what was seen above `block`: a relayed reservation waits again, others go when nothing used them."""
     await session.execute(delete(TokenSettlement).where(TokenSettlement.seen_block > block))
@@ -140,6 +134,7 @@ async def rewind(session: AsyncSession, block: int) -> None:
         delete(Token).where(
             Token.seen_block > block,
             Token.transaction_id.is_(None),
+            Token.holder_signature.is_(None),
             Token.wrapped_token.is_(None),
             Token.stopped_at.is_(None),
         )

@@ -204,9 +204,9 @@ async def state_of(session: AsyncSession, container: Container, token_id: TokenI
 async def list_of(
     session: AsyncSession, container: Container, holder: Address, *, after: TokenId | None, limit: int
 ) -> list[TokenState]:
-    """Return a holder's tokens, in the order of their ids."""
-    rows = await repository.held_by(session, holder, after=after, limit=limit)
-    return [await _state(session, container, row) for row in rows if row.gateway == container.vault.account]
+    """Return a holder's tokens of this gateway, in the order of their ids."""
+    rows = await repository.held_by(session, container.vault.account, holder, after=after, limit=limit)
+    return [await _state(session, container, row) for row in rows]
 
 
 async def _state(session: AsyncSession, container: Container, row: Token) -> TokenState:
@@ -267,17 +267,18 @@ def issued_text(container: Container, row: Token) -> str:
     return container.vault.unwrap(row.wrapped_token, wrapping_context(container, row.token_id)).decode()
 
 
-async def check_ledger(container: Container, session: AsyncSession, token_id: TokenId) -> None:
-    """Pass when the ledger's storage, in the final block, says what the index says; asks the chain.
+async def check_ledger(container: Container, token_id: TokenId) -> None:
+    """Pass when the ledger's storage, in the final block, says what the index says; asks the chain, as `check_relay`.
 
     Errors: NotFoundError `token-unknown`; UnconfirmedError `awaiting-finality`; ConflictError `token-closed`.
     """
-    row = await repository.get(session, token_id)
-    if row is None or row.gateway != container.vault.account:
-        raise errors.token_unknown()
-    progress = await progress_of(session, container)
-    if progress.status(row.seen_block) is not FactStatus.FINAL:
-        raise not_final(container.settings.finality_seconds, progress.dispute)
+    async with container.database.read() as session:
+        row = await repository.get(session, token_id)
+        if row is None or row.gateway != container.vault.account:
+            raise errors.token_unknown()
+        progress = await progress_of(session, container)
+        if progress.status(row.seen_block) is not FactStatus.FINAL:
+            raise not_final(container.settings.finality_seconds, progress.dispute)
     state = await container.chain.reservation(row.gateway, row.license_id, token_id, block=progress.final.number)
     if state is None:
         raise not_final(container.settings.finality_seconds, progress.dispute)
@@ -506,6 +507,8 @@ async def close(
 ) -> tuple[Close, bytes, uuid.UUID]:
     """Put the agreed close into the outbox; the holder's signature of `digest` was checked. Repeating is harmless.
 
+    One transaction closes a token: the ledger takes each further one, at the gateway's cost, and does nothing.
+
     Errors: ConflictError `close-not-offered` when the offer changed meanwhile, `token-closed`.
     """
     row = await repository.lock(session, token_id)
@@ -519,6 +522,10 @@ async def close(
     if row.closed_block is not None or row.reclaimed_block is not None:
         raise errors.token_closed()
     signature = container.vault.sign_digest(digest)
+    if row.closing_transaction_id is not None:
+        sent = await container.transactions.view(session, row.closing_transaction_id)
+        if sent is not None and sent.status != FactStatus.FAILED:
+            return agreed, signature, sent.id
     row.closing_transaction_id = await container.transactions.enqueue(
         session,
         purpose="close",
