@@ -336,14 +336,14 @@ def _vacuum(path: str) -> None:
             connection.execute("VACUUM")
             (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError as error:
-        raise _in_use() from error
+        raise _not_rewritten(str(error)) from error
     if is_busy:
-        raise _in_use()
+        raise _not_rewritten("it is in use")
 
 
-def _in_use() -> UnavailableError:
+def _not_rewritten(why: str) -> UnavailableError:
     return UnavailableError(
-        "everything is erased, but the database is in use and could not be written anew",
+        f"everything is erased, but the database could not be written anew: {why}",
         code="database-unreachable",
         hint="give the same command again",
     )
