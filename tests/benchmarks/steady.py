@@ -31,18 +31,22 @@ async def steady(bodies: Sequence[bytes], urls: Sequence[str], *, rate: float, s
         for _ in range(CONNECTIONS):
             pool.put_nowait(await asyncio.open_connection(host, int(port)))
         pools.append(pool)
-    started = time.perf_counter() + 0.1
 
-    async def one(number: int) -> float:
-        due = started + number / rate
-        await asyncio.sleep(due - time.perf_counter())
+    async def one(number: int, due: float) -> float:
         pool = pools[number % len(urls)]
         reader, writer = await pool.get()
         await _post(reader, writer, bodies[number])
         pool.put_nowait((reader, writer))
         return time.perf_counter() - due
 
-    return await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
+    sent: list[asyncio.Task[float]] = []
+    started = time.perf_counter()
+    for number in range(int(rate * seconds)):
+        due = started + number / rate
+        if (early := due - time.perf_counter()) > 0:
+            await asyncio.sleep(early)
+        sent.append(asyncio.create_task(one(number, due)))
+    return await asyncio.gather(*sent)
 
 
 async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> None:
