@@ -1,7 +1,7 @@
 """The command line `platemark-gateway`: names the commands; each one's code and imports live elsewhere."""
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -40,8 +40,20 @@ keys.command("export-account")(key_commands.export_account)
 keys.command("import-account")(key_commands.import_account)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"platemark-gateway {version('platemark-gateway')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
     """Count prints, release keys, keep the print log."""
 
 

@@ -206,6 +206,11 @@ def test_every_help_names_the_options_that_go_everywhere(argv: Sequence[str]) ->
     assert "--install-completion" not in ended.stdout
 
 
+def test_the_version_is_told() -> None:
+    ended = command("--version")
+    assert (ended.exit_code, ended.stdout.strip()) == (0, f"platemark {version('platemark')}")
+
+
 @pytest.mark.parametrize("command_line", ["passport nonsense", "audit part nonsense --tiles . --blocks ."])
 def test_a_malformed_serial_is_wrong_usage(command_line: str) -> None:
     ended = command(*command_line.split(), "--json")

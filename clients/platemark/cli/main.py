@@ -77,6 +77,14 @@ def _say_everywhere(command: Any) -> None:
 app = typer.Typer(cls=_LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"platemark {version('platemark')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
@@ -89,6 +97,9 @@ def _options(
         Path | None, typer.Option(help="File with the passphrase [or PLATEMARK_PASSPHRASE].")
     ] = None,
     patience: Annotated[int, typer.Option(min=0, help="Seconds to wait until something is final.")] = 1800,
+    version: Annotated[  # noqa: ARG001 (its callback answers)
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)
+    ] = False,
 ) -> None:
     """License, count, print and audit 3D designs. These options go with every command, in any place."""
     options = GlobalOptions(as_json, home, gateway, rpc, key, passphrase_file, patience)

@@ -1,6 +1,7 @@
 """What `platemark-gateway` says when a command cannot do its work: one line and a hint, whatever is wrong."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,13 @@ import pytest
 from platemark_gateway import cli
 
 NOBODY = "postgresql+psycopg://user:secret@127.0.0.1:1/name"
+
+
+def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["platemark-gateway", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"platemark-gateway {version('platemark-gateway')}\n")
 
 
 @pytest.mark.parametrize(
