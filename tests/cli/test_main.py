@@ -2,6 +2,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import pytest
 import typer
