@@ -250,6 +250,8 @@ def passport(
     invocation = _begun(context, html, sign=sign)
     known_block = None if block is None else values.block_hash(block)
     is_online = not offline and known_block is None and invocation.settings.rpc is not None
+    if not is_online and not offline and known_block is None:
+        invocation.ui.tell("no chain endpoint was named: checked as with --offline; give --rpc URL for the rest")
     if tiles is not None and not is_online:
         raise UsageError("the log is nothing without the chain", hint="give --rpc URL, or leave --tiles out")
     try:
