@@ -407,6 +407,7 @@ def settle(
         "settled": settled_prints(facts, origin.gateway),
         "tooEarly": {id_text(token): moment for token, moment in found.too_early.items()},
         "returnedUnsettled": {id_text(token): prints for token, prints in found.returned.items()},
+        "givenBackUnsettled": {id_text(token): prints for token, prints in found.given_back.items()},
         "transactions": [],
     }
     lines = [
@@ -422,6 +423,10 @@ def settle(
     lines += [
         f"token {id_text(token)}: {prints} printed, returned to the holder unsettled"
         for token, prints in found.returned.items()
+    ]
+    lines += [
+        f"token {id_text(token)}: {prints} given back in the log, which only the gateway can settle: counted as printed"
+        for token, prints in found.given_back.items()
     ]
     if found.count and not dry_run:
         sent = send(evidence, facts, origin, found, invocation.account)
