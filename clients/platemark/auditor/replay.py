@@ -419,7 +419,8 @@ def find_profiles(get_profile: GetProfile, gateway: GatewayFact, origin: Origin,
         elif digest in newest or not profiles:
             fail(
                 Step.RELEASE,
-                "the profile that the gateway declared for this log cannot be had: its keys are unknown",
+                "the profile that the gateway declared for this log lies neither with the log nor at --blocks: "
+                "its keys are unknown",
                 code="profile-withheld",
                 expected=block_of(digest).text,
                 found="no such block" if profile is None else f"the profile of {profile.log_origin}",
