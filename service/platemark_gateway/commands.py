@@ -16,9 +16,17 @@ from platemark.errors import PlatemarkError, UsageError
 if TYPE_CHECKING:
     from platemark_gateway.settings import Settings
 
-Data = Annotated[Path | None, typer.Option("--data", help="folder of the vault, blocks, log and database")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="folder of the vault, blocks, log and database [default: platemark-gateway]"),
+]
 Rpc = Annotated[
-    str | None, typer.Option("--rpc", help="the chain's JSON-RPC address; several with commas between them")
+    str | None,
+    typer.Option(
+        "--rpc",
+        help="the chain's JSON-RPC address; several with commas between them [default: a `dev` folder's own chain, "
+        "else http://127.0.0.1:8545]",
+    ),
 ]
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="SQLite in the data folder by default")]
 Url = Annotated[str | None, typer.Option("--url", help="address under which clients reach the gateway")]
@@ -34,8 +42,10 @@ IpfsReplicaApi = Annotated[
 def serve(
     data: Data = None,
     rpc: Rpc = None,
-    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
-    port: Annotated[int | None, typer.Option(help="port; 0 takes the last one again, or any free one")] = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="port; 0 takes the last one again, or any free one [default: 8420]")
+    ] = None,
     url: Url = None,
     database_url: DatabaseUrl = None,
     passphrase_file: PassphraseFile = None,
@@ -186,13 +196,22 @@ def _serving() -> ModuleType:
 
 
 def settings_of(**given: Any) -> "Settings":
-    """Return the settings with the flags that were given; errors: UsageError `settings`."""
-    from pydantic import ValidationError
+    """Return the settings with the flags that were given; of a `dev` folder its own chain, if no other is named.
 
+    Errors: UsageError `settings`.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from platemark_gateway.recovery.state import own_chain
     from platemark_gateway.settings import Settings
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:
+        raise UsageError(str(error), code="settings", hint='a list is JSON: ["one", "two"]') from None
     except ValidationError as error:
         told = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
         raise UsageError("; ".join(told), code="settings") from None  # the cause shows values
+    own = None if "rpc_url" in settings.model_fields_set else own_chain(settings.data)
+    return settings if own is None else settings.model_copy(update={"rpc_url": own})

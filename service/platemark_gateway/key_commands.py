@@ -57,10 +57,11 @@ def rotate(
     telemetry.configure(as_json=settings.log_json, level="WARNING")
     if kind == "sender":
         sys.stdout.write(json.dumps({"sender": address_text(asyncio.run(succession.rotate_sender(settings)))}) + "\n")
-        return
-    kinds = tuple(KeyKind) if kind == "all" else (KeyKind(kind),)
-    profile = asyncio.run(rotation.rotate(settings, kinds))
-    sys.stdout.write(json.dumps(rotation.told(profile), indent=1) + "\n")
+    else:
+        kinds = tuple(KeyKind) if kind == "all" else (KeyKind(kind),)
+        profile = asyncio.run(rotation.rotate(settings, kinds))
+        sys.stdout.write(json.dumps(rotation.told(profile), indent=1) + "\n")
+    sys.stderr.write("next: platemark-gateway backup; an earlier one lacks the new key\n")
 
 
 def export_log_key(data: Data = None, database_url: DatabaseUrl = None, passphrase_file: PassphraseFile = None) -> None:

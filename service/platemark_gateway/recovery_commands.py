@@ -22,10 +22,16 @@ def backup(
     settings = settings_of(data=data, database_url=database_url, ipfs_api=ipfs_api)
     from platemark_gateway.clock import SystemClock
     from platemark_gateway.recovery.backup import back_up
+    from platemark_gateway.recovery.state import CHAIN
 
     manifest = back_up(settings, target, SystemClock())
     size = sum(stored.size for stored in manifest.files.values())
     sys.stdout.write(f"{target}: {len(manifest.files)} files, {size} bytes\n")
+    if (settings.data / CHAIN).is_dir():
+        sys.stderr.write(
+            f"the embedded chain is not in it, and without its chain a gateway cannot be brought back: "
+            f"copy {settings.data / CHAIN} too, while `dev` is stopped\n"
+        )
 
 
 def restore(

@@ -226,8 +226,13 @@ class TokenMachine:
             raise _damaged(f"an acknowledgement without an outcome for sequence {sequence}")
         return use if use.acknowledgement is not None else self._put(replace(use, acknowledgement=acknowledgement))
 
-    def resend_from(self, expected: int) -> tuple[Request, ...]:
-        """Return the requests to send again, in order, to a gateway that says which sequence it expects.
+    @property
+    def reports(self) -> tuple[Use, ...]:
+        """Uses whose outcome can be sent, again if it was acknowledged: its receipt was not erased here."""
+        return tuple(use for use in self if use.report is not None and use.report.body)
+
+    def resend_from(self, expected: int) -> tuple[Use, ...]:
+        """Return the uses to send again, in order, to a gateway that says which sequence it expects.
 
         A gateway that lost its latest rows (restored from a backup) expects less than it answered: it is given
         the stored bytes again and nothing new. One that expects more than this agent ever asked for gets nothing.
@@ -244,7 +249,7 @@ class TokenMachine:
                 found=str(expected),
                 hint="another agent has used this token, or the gateway miscounts; audit the token before going on",
             )
-        return tuple(self._uses[sequence].request for sequence in range(expected, last + 1))
+        return tuple(self._uses[sequence] for sequence in range(expected, last + 1))
 
     def _load(self, use: Use) -> None:
         answered = use.answer is not None

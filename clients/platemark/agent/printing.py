@@ -253,7 +253,7 @@ class PrintingAgent:
             check_time(job.token, self.clock.now())
             request = self._sign(job, machine.next_sequence(), printers, references)
             self.spool.record(token_id, machine.sign(request))
-        answer = self._ask(machine, request)
+        answer = self._ask(job.record, machine, request)
         use = machine.answered(request.sequence, answer)
         self.spool.record(token_id, use)
         self.tell(Note(Stage.REDEEMED, f"print {use.sequence} redeemed, serial {serial_of(token_id, use.sequence)}"))
@@ -276,8 +276,8 @@ class PrintingAgent:
         )
         return Request.make(wanted.sign(agent, job.record.domain), recipient.public_bytes, salt, intended.to_json())
 
-    def _ask(self, machine: TokenMachine, request: Request) -> Answer:
-        """Send the pending request; a gateway that lost earlier ones is given those again first."""
+    def _ask(self, record: TokenRecord, machine: TokenMachine, request: Request) -> Answer:
+        """Send the pending request; a gateway that lost earlier uses is given those again first, outcomes too."""
         try:
             return _answer(self.desk.redeem(request.body))
         except ServerProblemError as error:
@@ -295,7 +295,9 @@ class PrintingAgent:
                     hint="another agent has used this token, or the gateway miscounts",
                 ) from error
         for earlier in again[:-1]:
-            self.desk.redeem(earlier.body)  # what it answers was answered before: this agent has those releases
+            self.desk.redeem(earlier.request.body)  # it was answered before: this agent has that release
+            if earlier.acknowledgement is not None and earlier in machine.reports:
+                self._send_report(record, machine, earlier)
         return _answer(self.desk.redeem(request.body))
 
     # --- 3 to 5 open, slice, print ---------------------------------------------------------------------
@@ -459,10 +461,13 @@ class PrintingAgent:
             return self._send_report(record, machine, use)
 
     def resend(self, token_id: TokenId) -> list[Reported]:
-        """Send all outcomes again that were recorded and not acknowledged, and return the answers."""
+        """Send all outcomes again, and return the answers: a gateway that has one answers as before.
+
+        Those that were acknowledged too: a gateway that was restored from a backup may have lost them.
+        """
         record = self.spool.token(token_id)
         sent: list[Reported] = []
-        for use in self.spool.machine(token_id).unacknowledged:
+        for use in self.spool.machine(token_id).reports:
             with self.spool.claim(token_id, use.sequence):
                 sent.append(self._send_report(record, self.spool.machine(token_id), use))
         return sent
@@ -471,14 +476,11 @@ class PrintingAgent:
         if use.report is None:
             raise UsageError("there is an outcome to send")
         sent = SentReport.parse(use.report, record.reservation.agent)
+        found = self.desk.outcome(machine.token_id, use.sequence, use.report.body)
+        acknowledgement = Acknowledgement(found.promise, canonical.encode(found.receipt))
+        reported = self._check_promise(record, use, sent, acknowledgement)
         if use.acknowledgement is None:
-            found = self.desk.outcome(machine.token_id, use.sequence, use.report.body)
-            acknowledgement = Acknowledgement(found.promise, canonical.encode(found.receipt))
-            use = machine.acknowledged(use.sequence, acknowledgement)
-            reported = self._check_promise(record, use, sent, acknowledgement)
-            self.spool.record(machine.token_id, use)
-        else:
-            reported = self._check_promise(record, use, sent, use.acknowledgement)
+            self.spool.record(machine.token_id, machine.acknowledged(use.sequence, acknowledgement))
         self.tell(Note(Stage.REPORTED, f"print {use.sequence} reported as {reported.result.name.lower()}"))
         return reported
 

@@ -62,6 +62,7 @@ class RegistryView:
                 code="revision-recalled",
                 expected="a revision that may be printed",
                 found=f"revision {revision}",
+                hint="platemark token close TOKEN brings back the prints that are left",
             )
         if revision == 1:
             return RegisteredRevision(registration.registrant, registration.commitment, registration.manifest_digest)

@@ -14,7 +14,7 @@ from platemark.protocol.tiles import GetTile
 from platemark.protocol.units import Address, Digest32, parse_address
 from platemark.sdk.chain import ChainClient
 from platemark.sdk.files import read_limited
-from platemark.sdk.ipfs import BlockSource, ExportedSource, FolderSource, GatewaySource
+from platemark.sdk.ipfs import BlockSource, ExportedSource, FolderSource, GatewaySource, SeveralSources
 from platemark.sdk.transport import Transport
 from platemark.verify.facts import ChainFacts, Contracts
 from platemark.verify.inclusion import block_of
@@ -155,8 +155,9 @@ class Evidence:
         for chain in self.chains:
             chain.close()
         self.log.close()
-        if isinstance(self.blocks, GatewaySource):
-            self.blocks.close()
+        for source in self.blocks.sources if isinstance(self.blocks, SeveralSources) else (self.blocks,):
+            if isinstance(source, GatewaySource):
+                source.close()
 
     @property
     def get_tile(self) -> GetTile:
@@ -279,3 +280,20 @@ def block_source(place: str) -> BlockSource:
         raise UsageError(f"there is no folder of blocks {place}", code="blocks-missing", hint="name it with --blocks")
     folder = Path(place)
     return ExportedSource(folder) if (folder / "ipfs").is_dir() else FolderSource(folder)
+
+
+def blocks_beside(log: str) -> BlockSource:
+    """Return the blocks that lie where a log is read, for whoever names no other place.
+
+    An export and a mirror of it have them in the log's own folder; a gateway's address, its data folder and an
+    archive have them beside `log`.
+    """
+    place = log.rstrip("/")
+    if place.startswith(("http://", "https://")):
+        above = place.removesuffix("/log")
+        own = GatewaySource(place)
+        return own if above == place else SeveralSources((GatewaySource(above), own))
+    folder, beside = Path(log), Path(log).parent / "blocks"
+    if (folder / "ipfs").is_dir():
+        return ExportedSource(folder)
+    return FolderSource(beside if beside.is_dir() else folder)

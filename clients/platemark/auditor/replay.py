@@ -19,7 +19,16 @@ from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
 from platemark.protocol.manifest import Manifest
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import TILE_WIDTH, LogReader
-from platemark.protocol.units import Address, DesignId, Digest32, UnixSeconds, address_text, digest_text, id_text
+from platemark.protocol.units import (
+    ZERO_ADDRESS,
+    Address,
+    DesignId,
+    Digest32,
+    UnixSeconds,
+    address_text,
+    digest_text,
+    id_text,
+)
 from platemark.verify.counts import LogReplay
 from platemark.verify.facts import (
     ChainFacts,
@@ -292,7 +301,11 @@ def check_prints(
         check_minted(license_fact, reserved, edition, minted_of_design)
         check_held(license_fact, reserved - burned, burned)
     payout = "at purchase" if license_fact.terms.payout == 0 else "as printed"
-    money = f"{license_fact.paid} paid, {license_fact.credited} credited {payout}, {license_fact.refunded} refunded"
+    currency = license_fact.terms.currency
+    unit = "wei" if currency == ZERO_ADDRESS else f"units of {address_text(currency)}"
+    money = (
+        f"{license_fact.paid} {unit} paid, {license_fact.credited} credited {payout}, {license_fact.refunded} refunded"
+    )
     with report.step(Step.MINT, f"{name}: {money}", _CHAIN):
         check_money(license_fact, burned)
 
@@ -406,7 +419,8 @@ def find_profiles(get_profile: GetProfile, gateway: GatewayFact, origin: Origin,
         elif digest in newest or not profiles:
             fail(
                 Step.RELEASE,
-                "the profile that the gateway declared for this log cannot be had: its keys are unknown",
+                "the profile that the gateway declared for this log lies neither with the log nor at --blocks: "
+                "its keys are unknown",
                 code="profile-withheld",
                 expected=block_of(digest).text,
                 found="no such block" if profile is None else f"the profile of {profile.log_origin}",
@@ -495,7 +509,8 @@ def _tell_counts(report: Report, replay: LogReplay, findings: list[Finding]) -> 
         found.burned for found in replay.facts.reservations.values() if found.permission.gateway == replay.gateway
     )
     if Step.VOUCHER not in failed:
-        report.hold(Step.VOUCHER, f"{released} requests and their outcomes, each signed by its agent", _LOG)
+        ended = sum(counts.outcomes.count for counts in replay.tokens.values())
+        report.hold(Step.VOUCHER, f"{released} requests and {ended} outcomes, each signed by its agent", _LOG)
     if Step.COUNTS not in failed:
         detail = f"{released} released, {voided} given back, {burned} settled, {replay.unsettled()} not settled yet"
         if lost := sum(replay.lost().values()):

@@ -33,12 +33,14 @@ class Plan:
     """What a stranger can settle now, what only later, how many tokens the chain has settled already, what is lost.
 
     `returned` are prints that were made and went back to the holder before anybody settled them, by token.
+    `given_back` are failed prints that the log gives back and that count as made when a stranger settles, by token.
     """
 
     uses: Mapping[LicenseId, tuple[VoucherUse, ...]]
     settled: int
     too_early: Mapping[TokenId, UnixSeconds]
     returned: Mapping[TokenId, int] = field(default_factory=dict)
+    given_back: Mapping[TokenId, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -59,13 +61,14 @@ def plan(facts: ChainFacts, origin: Origin, log: LogReader, *, now: UnixSeconds)
     uses: dict[LicenseId, list[VoucherUse]] = defaultdict(list)
     too_early: dict[TokenId, UnixSeconds] = {}
     returned: dict[TokenId, int] = {}
+    given_back: dict[TokenId, int] = {}
     settled = 0
     for token_id, entry in highest.items():
         reservation = facts.reservations[token_id]
         permission = reservation.permission
         opens_at = UnixSeconds(permission.expires_at + SETTLE_BY_ANYBODY_SECONDS)
+        logged = burned(entry.sequence, min(len(voided[token_id]), entry.sequence), permission.prints)
         if reservation.returned is not None:
-            logged = burned(entry.sequence, min(len(voided[token_id]), entry.sequence), permission.prints)
             if logged > reservation.burned:
                 returned[token_id] = logged - reservation.burned
             else:
@@ -78,7 +81,10 @@ def plan(facts: ChainFacts, origin: Origin, log: LogReader, *, now: UnixSeconds)
             r, vs = to_compact(entry.signature)
             use = VoucherUse(token_id, entry.sequence, 0, entry.request_digest(), r, vs)
             uses[permission.license_id].append(use)
-    return Plan({key: tuple(found) for key, found in uses.items()}, settled, too_early, returned)
+            counted = burned(entry.sequence, min(reservation.voided, entry.sequence), permission.prints)
+            if counted > logged:
+                given_back[token_id] = counted - logged
+    return Plan({key: tuple(found) for key, found in uses.items()}, settled, too_early, returned, given_back)
 
 
 def open_unsigned(files: LogFiles) -> LogReader:

@@ -36,12 +36,9 @@ app = typer.Typer(
 
 app.add_typer(audit_witness.app, name="witness")
 
-Blocks = Annotated[str, typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway.")]
-BlocksBesideTiles = Annotated[
+Blocks = Annotated[
     str | None,
-    typer.Option(
-        "--blocks", help="Folder or address of IPFS blocks; by default that of the log, which an export has both of."
-    ),
+    typer.Option("--blocks", help="Folder of IPFS blocks, or address of an IPFS gateway; else those beside the log."),
 ]
 Tiles = Annotated[
     str,
@@ -67,7 +64,7 @@ Gateways = Annotated[
 def log(
     context: typer.Context,
     tiles: Tiles,
-    blocks: BlocksBesideTiles = None,
+    blocks: Blocks = None,
     html: Html = None,
     sign: Sign = None,
     also_rpc: OtherRpc = None,
@@ -99,7 +96,7 @@ def log(
 
     invocation = _begun(context, html, sign=sign)
     witnesses = tuple(NoteKey.parse(text) for text in witness or [])
-    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     evidence.policy = replace(
         evidence.policy,
         witnesses=witnesses,
@@ -118,7 +115,7 @@ def archive(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive of the same log.")],
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: Blocks = None,
     html: Html = None,
     sign: Sign = None,
     also_rpc: OtherRpc = None,
@@ -140,7 +137,7 @@ def part(
     context: typer.Context,
     serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
     tiles: Tiles,
-    blocks: BlocksBesideTiles = None,
+    blocks: Blocks = None,
     html: Html = None,
     sign: Sign = None,
     also_rpc: OtherRpc = None,
@@ -151,7 +148,7 @@ def part(
 
     number = values.serial(serial)
     invocation = _begun(context, html, sign=sign)
-    evidence = evidence_of(invocation, blocks or tiles, tiles, also_rpc, accept_gateway)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     return _finish(invocation, audit_part(evidence, number), html, sign)
 
 
@@ -160,7 +157,7 @@ def parts(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Serials, one a line; - reads them from standard input.")],
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: Blocks = None,
     csv: Csv = None,
     sign: Sign = None,
     also_rpc: OtherRpc = None,
@@ -195,7 +192,7 @@ def related(
     context: typer.Context,
     serial: Annotated[str, typer.Argument(help="The serial on the part's label.")],
     tiles: Tiles,
-    blocks: Blocks,
+    blocks: Blocks = None,
     passports: Annotated[
         Path | None, typer.Option("--passports", help="Folder of passports, which tell printers and material lots.")
     ] = None,
@@ -233,9 +230,7 @@ def passport(
     tiles: Annotated[
         str | None, typer.Option("--tiles", help="The print log, to look up the outcome and count the token's prints.")
     ] = None,
-    blocks: Annotated[
-        str | None, typer.Option("--blocks", help="Where profiles are read that the gateway declared later.")
-    ] = None,
+    blocks: Blocks = None,
     html: Html = None,
     sign: Sign = None,
     also_rpc: OtherRpc = None,
@@ -255,6 +250,8 @@ def passport(
     invocation = _begun(context, html, sign=sign)
     known_block = None if block is None else values.block_hash(block)
     is_online = not offline and known_block is None and invocation.settings.rpc is not None
+    if not is_online and not offline and known_block is None:
+        invocation.ui.tell("no chain endpoint was named: checked as with --offline; give --rpc URL for the rest")
     if tiles is not None and not is_online:
         raise UsageError("the log is nothing without the chain", hint="give --rpc URL, or leave --tiles out")
     try:
@@ -272,7 +269,7 @@ def passport(
 def file(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(help="The file whose origin is asked for.")],
-    blocks: Blocks,
+    blocks: Blocks = None,
     ledger: Ledger = None,
     tiles: Annotated[str | None, typer.Option("--tiles", help="Where the ledger's address is taken from.")] = None,
     html: Html = None,
@@ -282,6 +279,7 @@ def file(
     """Find out whose design a file is, and who else says so."""
     from platemark.auditor.design import audit_file
 
+    _check_blocks(blocks, tiles)
     invocation = _begun(context, html, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     return _finish(invocation, audit_file(evidence, *_ledger(evidence, ledger, tiles), path), html, sign)
@@ -291,7 +289,7 @@ def file(
 def design(
     context: typer.Context,
     design_id: Annotated[str, typer.Argument(help="The design's id, or the beginning of one on the chain.")],
-    blocks: Blocks,
+    blocks: Blocks = None,
     ledger: Ledger = None,
     tiles: Annotated[
         str | None,
@@ -317,6 +315,7 @@ def design(
         return DesignId(found)
 
     values.id_text_of(design_id, "design")
+    _check_blocks(blocks, tiles)
     invocation = _begun(context, html, csv, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, None)
     report = audit_design(evidence, *_ledger(evidence, ledger, tiles), choose, with_log=tiles is not None)
@@ -408,6 +407,7 @@ def settle(
         "settled": settled_prints(facts, origin.gateway),
         "tooEarly": {id_text(token): moment for token, moment in found.too_early.items()},
         "returnedUnsettled": {id_text(token): prints for token, prints in found.returned.items()},
+        "givenBackUnsettled": {id_text(token): prints for token, prints in found.given_back.items()},
         "transactions": [],
     }
     lines = [
@@ -423,6 +423,10 @@ def settle(
     lines += [
         f"token {id_text(token)}: {prints} printed, returned to the holder unsettled"
         for token, prints in found.returned.items()
+    ]
+    lines += [
+        f"token {id_text(token)}: {prints} given back in the log, which only the gateway can settle: counted as printed"
+        for token, prints in found.given_back.items()
     ]
     if found.count and not dry_run:
         sent = send(evidence, facts, origin, found, invocation.account)
@@ -519,21 +523,30 @@ def evidence_of(
     accept_gateway: list[str] | None,
 ) -> "Evidence":
     """Return what an audit reads, from the places that were named; it is closed when the command ends."""
-    from platemark.auditor.evidence import Evidence, block_source, log_files
+    from platemark.auditor.evidence import Evidence, block_source, blocks_beside, log_files
     from platemark.sdk.chain import ChainClient
     from platemark.sdk.ipfs import SeveralSources
 
     others = [ChainClient(url) for url in also_rpc or []]
     log = log_files(tiles or "", blocks)
+    if blocks is not None:
+        source = block_source(blocks)
+    else:
+        source = SeveralSources(()) if tiles is None else blocks_beside(tiles)
     evidence = Evidence(
         chains=[invocation.required_chain, *others],
-        blocks=SeveralSources(()) if blocks is None else block_source(blocks),
+        blocks=source,
         log=log,
         policy=_policy(accept_gateway),
         on_progress=_progress(invocation),
     )
     invocation.opened.callback(evidence.close)
     return evidence
+
+
+def _check_blocks(blocks: str | None, tiles: str | None) -> None:
+    if blocks is None and tiles is None:
+        raise UsageError("name where blocks are read", hint="--blocks, or --tiles of a log that has them beside it")
 
 
 def _policy(accept_gateway: list[str] | None) -> "Policy":

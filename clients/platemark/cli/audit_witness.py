@@ -49,7 +49,9 @@ def add(
     tiles: Annotated[
         str | None, typer.Option("--tiles", help="A gateway's log instead, whose key is read from the chain.")
     ] = None,
-    blocks: Annotated[str | None, typer.Option("--blocks", help="Where the gateway's profile is read.")] = None,
+    blocks: Annotated[
+        str | None, typer.Option("--blocks", help="Where the gateway's profile is read; else beside the log.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Know a log from now on: by its key, or by the profile that its gateway declared on chain."""
@@ -58,10 +60,8 @@ def add(
     from platemark.protocol.checkpoint import NoteKey
 
     run = invocation(context)
-    if (key is None) == (tiles is None) or (tiles is None) != (blocks is None):
-        raise UsageError(
-            "name the log's key, or where its gateway's log and blocks are", hint="KEY, or --tiles --blocks"
-        )
+    if (key is None) == (tiles is None) or (tiles is None and blocks is not None):
+        raise UsageError("name the log's key, or where its gateway's log is", hint="KEY, or --tiles")
     witness = _opened(run, folder)
     found = NoteKey.parse(key) if key is not None else declared_log_key(evidence_of(run, blocks, tiles, None, None))
     witness.logs.add(found)

@@ -182,7 +182,10 @@ def recall(
         bound = bound_licenses(connection.client.licenses(number), revision)
     run.ui.result(
         {"designId": id_text(number), "revision": revision, "state": "recalled", **_owing(owed, bound)},
-        [f"revision {revision} is recalled; passports of its parts say so from now on", *_owing_lines(owed, bound)],
+        [
+            f"revision {revision} is recalled; pages and audits of its parts say so from now on",
+            *_owing_lines(owed, bound),
+        ],
     )
     run.ui.tell(f"each print and reservation: platemark design affected {id_text(number)[:14]} --revision {revision}")
 
@@ -368,11 +371,14 @@ def _owing_lines(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> lis
         if debt.replacements or debt.pending or debt.returns
     ] or ["nobody is owed a part or has reserved prints left"]
     for each in bound:
-        found = f"licence {id_text(each.license_id)[:14]} has {plural(each.minted, 'print')} of this revision"
+        price = license_money.price_text(each.terms)
+        found = (
+            f"licence {id_text(each.license_id)[:14]}, with {plural(each.minted, 'print')} in all, is of this revision"
+        )
         if each.terms.payout:
-            lines.append(f"{found}: raise it, or holders return theirs for {license_money.price_text(each.terms)} each")
+            lines.append(f"{found}: raise it, or holders return what is not reserved for {price} each")
         elif each.terms.price:
-            lines.append(f"{found}: raise it, or pay back {license_money.price_text(each.terms)} each yourself")
+            lines.append(f"{found}: raise it, or pay back {price} for each that is not printed yourself")
         else:
             lines.append(f"{found}: raise it")
     return lines

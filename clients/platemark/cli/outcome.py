@@ -1,4 +1,4 @@
-"""`platemark outcome`: how a print ended, after somebody inspected it; sending again what was not answered."""
+"""`platemark outcome`: how a print ended, after somebody inspected it; sending again what a gateway lacks."""
 
 from typing import Annotated
 
@@ -25,7 +25,9 @@ def outcome(
     ] = None,
     material: Annotated[str | None, typer.Option(help="What it was made of, for the receipt.")] = None,
     lot: Annotated[str, typer.Option(help="The material's lot.")] = "",
-    resend: Annotated[bool, typer.Option("--resend", help="Send outcomes again that were not answered.")] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="Send all outcomes again: a gateway that lost some records them.")
+    ] = False,
     ipfs: Ipfs = None,
 ) -> None:
     """Report how a print ended; the first report is final."""
@@ -35,7 +37,7 @@ def outcome(
     run = invocation(context)
     token_id = values.token_id(run, token)
     if resend == (number is not None):
-        raise UsageError("name a print, or send again what was not answered", hint="--print N or --resend")
+        raise UsageError("name a print, or send again what was recorded", hint="--print N or --resend")
     if result.upper() not in Result.__members__:
         raise UsageError(f"{result[:20]!r} is no result", hint="completed, failed, cancelled or rejected")
     with (

@@ -57,6 +57,8 @@ def passport(
     if data is None or label or qr or preview:
         with run.connect() as connection:
             found = _verified(connection.client.passport(number) if data is None else data, number)
+            if data is None and connection.client.part(number).status == "recalled":
+                run.ui.tell("warning: the revision was recalled; a passport does not say so, an audit with --rpc does")
             picture = _picture(found, connection.gateway.url) if label or preview else None
             address = f"{connection.gateway.url}/v1/parts/{number}"
     else:

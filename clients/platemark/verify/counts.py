@@ -42,6 +42,11 @@ class Sequences:
     bits: bytearray = field(default_factory=bytearray)
     beyond: set[int] = field(default_factory=set)
 
+    @property
+    def count(self) -> int:
+        """How many were added."""
+        return int.from_bytes(self.bits).bit_count() + len(self.beyond)
+
     def __contains__(self, sequence: int) -> bool:
         """Return whether a sequence was added."""
         place, bit = divmod(sequence, 8)

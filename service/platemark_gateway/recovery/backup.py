@@ -110,7 +110,9 @@ def _paths(settings: Settings) -> Iterator[str]:
 def _whose(data: Path) -> tuple[int, Address, Address]:
     state = read_state(data)
     if state is None:
-        raise LocalError("there is nothing to back up yet", code="state-missing", hint="start `serve` first")
+        raise LocalError(
+            f"no gateway was ever started in {data}", code="state-missing", hint="name its folder with --data"
+        )
     try:
         return (
             integer_of(state["chainId"], low=1),

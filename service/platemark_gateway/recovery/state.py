@@ -7,6 +7,7 @@ gateway.sqlite3      the database, unless another one is named
 log/                 tiles and checkpoint
 blocks/              IPFS blocks, unless a node keeps them
 passphrase           of `dev` alone; never in a backup
+chain/               of `dev` alone: the embedded chain; never in a backup
 .lock                held by whoever uses the folder
 .restore/            a restore that is under way
 """
@@ -25,6 +26,7 @@ DEPLOYMENT_FILE: Final = "deployment.json"
 VAULT: Final = "vault"
 LOG: Final = "log"
 BLOCKS: Final = "blocks"
+CHAIN: Final = "chain"
 LOCK: Final = ".lock"
 
 
@@ -42,6 +44,15 @@ def read_state(folder: Path) -> Mapping[str, Any] | None:
     if not isinstance(found, Mapping):
         raise LocalError(f"{STATE_FILE} is damaged", code="state-damaged", hint="restore a backup")
     return found
+
+
+def own_chain(folder: Path) -> str | None:
+    """Return where the embedded chain that lies in a data folder answers, or answered last; None without one."""
+    try:
+        found = parse((folder / CHAIN / "chain.json").read_bytes(), max_bytes=16_384)
+    except (OSError, MalformedError):
+        return None
+    return str(found["url"]) if isinstance(found, Mapping) and "url" in found else None
 
 
 @contextmanager

@@ -189,7 +189,7 @@ class AgentAgainstAnyGateway(RuleBasedStateMachine):
     def gateway_says_what_it_expects(self, expected: int) -> None:
         try:
             for again in self.agent.resend_from(expected):
-                self._send(again)
+                self._send(again.request)
         except VerificationError:
             return
 

@@ -443,16 +443,33 @@ def test_a_gateway_that_expects_more_than_was_asked_for_gets_no_signature(world:
     assert len(agent.spool.machine(world.record.token_id).pending.body) > 0  # type: ignore[union-attr]
 
 
-def test_a_gateway_restored_from_a_backup_is_given_the_same_requests_again(world: World, spool: Spool) -> None:
+def test_a_gateway_restored_from_a_backup_is_given_the_same_requests_and_outcomes_again(
+    world: World, spool: Spool
+) -> None:
     agent = agent_of(world, spool)
     for _ in range(2):
         agent.print_one(world.record.token_id, ["ada"])
-    first = list(world.sent)
-    world.requests, world.answers, world.outcomes = [], [], {}
+    first, reports, outcomes = list(world.sent), dict(world.reports), dict(world.outcomes)
+    assert spool.erase(world.record.token_id, 1)
+    world.requests, world.answers, world.outcomes, world.reports = [], [], {}, {}
     _, reported = agent.print_one(world.record.token_id, ["ada"])
     assert reported is not None
     assert world.sent[3:5] == first
     assert world.released == 3
+    assert (world.reports[2], world.outcomes[2]) == (reports[2], outcomes[2])
+    assert 1 not in world.outcomes
+
+
+def test_a_gateway_that_lost_an_outcome_alone_is_given_it_again(world: World, spool: Spool) -> None:
+    agent = agent_of(world, spool)
+    (first, once), (_, twice) = (agent.print_one(world.record.token_id, ["ada"]) for _ in range(2))
+    reports = dict(world.reports)
+    world.outcomes, world.reports = {}, {}
+    job = agent.prepare(world.record.token_id, ["ada"])
+    assert agent.report(world.record.token_id, first.sequence, Result.COMPLETED, job=job) == once
+    assert list(world.reports) == [first.sequence]
+    assert agent.resend(world.record.token_id) == [once, twice]
+    assert world.reports == reports
 
 
 # --- dying
@@ -597,7 +614,6 @@ def test_what_cannot_be_sent_now_is_sent_later(world: World, spool: Spool) -> No
     world.before_count = lambda: None
     (sent,) = agent.resend(world.record.token_id)
     assert sent.result is Result.COMPLETED
-    assert agent.resend(world.record.token_id) == []
     assert agent.report(world.record.token_id, made.sequence, Result.COMPLETED, job=job) == sent
 
 

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source, log_files
+from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source, blocks_beside, log_files
 from platemark.errors import MalformedError, UpstreamError, UsageError, VerificationError
 from platemark.protocol.cid import raw_cid
 from platemark.protocol.units import Digest32
 from platemark.sdk.chain import BlockFacts, BlockTag
-from platemark.sdk.ipfs import FolderSource, GatewaySource, SeveralSources
+from platemark.sdk.ipfs import ExportedSource, FolderSource, GatewaySource, SeveralSources
 from platemark.verify.policy import Policy
 from sample_chain import CONTRACTS, FACTS, LOG, block
 from sample_documents import CHAIN_ID, GATEWAY, LEDGER, PROFILE, word
 from sample_evidence import MANIFEST_BLOCK, MemorySource, evidence, memory_endpoint, with_license, with_reservation
 from simulators.chain_endpoint import MemoryEndpoint
+
+CID = raw_cid(b"a block")
 
 
 def code_of(raised: pytest.ExceptionInfo[Any]) -> str:
@@ -258,6 +260,34 @@ def test_blocks_come_from_a_folder_or_an_address(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         block_source(str(tmp_path / "nothing"))
     assert code_of(raised) == "blocks-missing"
+
+
+@pytest.mark.parametrize("log", ["", "/log"])
+@pytest.mark.parametrize("at", ["", "/log"])
+def test_blocks_that_nobody_named_are_read_in_an_export_or_at_the_gateway(
+    folder: Path, address: str, at: str, log: str
+) -> None:
+    (folder / "log").mkdir()
+    source = ExportedSource(Path(f"{folder}{at}"))
+    source.path(CID).parent.mkdir()
+    source.path(CID).write_bytes(b"a block")
+    places = [blocks_beside(address.rstrip("/") + log)]
+    if at == log:
+        places.append(blocks_beside(f"{folder}{log}"))
+    for place in places:
+        found = Evidence([], place, LogFiles("nowhere"))
+        if (at, log) == ("/log", ""):
+            with pytest.raises(UpstreamError):
+                place.get(CID)
+        else:
+            assert place.get(CID) == b"a block"
+        found.close()
+
+
+def test_blocks_that_nobody_named_are_read_beside_the_log_of_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    FolderSource(tmp_path / "blocks").put(CID, b"a block")
+    assert blocks_beside(str(tmp_path / "log")).get(CID) == b"a block"
 
 
 def test_closing_closes_every_connection() -> None:

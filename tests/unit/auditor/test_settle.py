@@ -117,6 +117,13 @@ def test_prints_that_went_back_unsettled_are_named_and_not_called_settled(name: 
     assert (found.count, found.settled, found.returned) == (0, 0, {TOKEN_ID: prints})
 
 
+def test_prints_that_a_stranger_cannot_give_back_are_named() -> None:
+    log = logged(redeemed(1), ended(1, Result.FAILED, spare_used=True), redeemed(2), redeemed(3))
+    assert planned(log).given_back == {TOKEN_ID: 1}
+    assert planned(log, with_reservation(burned=1, voided=1, settled_sequence=2)).given_back == {}
+    assert planned(log, now=UnixSeconds(OPENS_AT - 1)).given_back == {}
+
+
 def test_what_is_left_of_a_settlement_is_settled() -> None:
     assert planned(logged(redeemed(1), redeemed(2)), with_reservation(burned=1, settled_sequence=1)).count == 1
 

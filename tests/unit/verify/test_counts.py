@@ -193,8 +193,9 @@ def test_log_with_more_than_all_sequences_is_counted_without_failing() -> None:
 def test_set_of_sequences_holds_what_was_added_and_nothing_else() -> None:
     added = {1, 7, 8, 4096, LAST_SEQUENCE, LAST_SEQUENCE + 1, 2**32 - 1}
     found = Sequences()
-    for sequence in added:
+    for sequence in (*added, 7):
         found.add(sequence)
+    assert found.count == len(added)
     asked = {*range(64), 4095, 4097, LAST_SEQUENCE - 1, *added, LAST_SEQUENCE + 2}
     assert {sequence for sequence in asked if sequence in found} == added
     assert len(found.bits) == LAST_SEQUENCE // 8 + 1
