@@ -492,20 +492,15 @@ async def relay(
 
     Errors: LimitedError `limit-gas`.
     """
-    limits = {
-        payer: (container.settings.relays_per_day, "this account"),
-        container.vault.account: (container.settings.relays_per_day_in_all, "all accounts together"),
-    }
-    for address, (limit, whose) in limits.items():
-        await quotas.spend(
-            session,
-            container.clock,
-            address=address,
-            quota=quotas.RELAYS,
-            amount=relays,
-            limit=limit,
-            whose=whose,
-        )
+    await quotas.spend_relays(
+        session,
+        container.clock,
+        payer=payer,
+        gateway=container.vault.account,
+        amount=relays,
+        limit=container.settings.relays_per_day,
+        limit_in_all=container.settings.relays_per_day_in_all,
+    )
     return await container.transactions.enqueue(
         session,
         purpose=purpose,

@@ -106,13 +106,14 @@ async def relay(session: AsyncSession, container: Container, reservation: Reserv
     license_row, terms = await _license(session, container, reservation)
     check_reservation(reservation, terms, gateway=license_row.gateway, domain=deployment.license_domain(), now=now)
     await check_printable(session, reservation.revision, license_row)
-    await quotas.spend(
+    await quotas.spend_relays(
         session,
         container.clock,
-        address=reservation.holder,
-        quota=quotas.RELAYS,
+        payer=reservation.holder,
+        gateway=container.vault.account,
         amount=1,
         limit=container.settings.relays_per_day,
+        limit_in_all=container.settings.relays_per_day_in_all,
     )
     if row is None:
         row = Token(
