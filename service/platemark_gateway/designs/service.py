@@ -28,6 +28,7 @@ from platemark_gateway.auth import signatures
 from platemark_gateway.auth.scopes import Principal
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
+from platemark_gateway.db import locks
 from platemark_gateway.designs import repository
 from platemark_gateway.designs.errors import (
     DeadlinePassedError,
@@ -161,6 +162,7 @@ async def register(
 
     Errors: LimitedError `limit-gas`.
     """
+    await locks.take(session, f"register:{id_text(design_id)}")
     found = await repository.design(session, design_id, lock=True)
     if found is not None and found.seen_block is not None:
         return
