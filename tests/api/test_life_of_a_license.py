@@ -1,7 +1,12 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
 import pytest
 
 from platemark.protocol.units import Address, address_text, id_text
 from platemark_gateway.models.chain import ChainProgress
+from simulators.agent import Agent
 from simulators.gateway import SimulatedGateway
 from simulators.people import Designer
 
@@ -57,6 +62,24 @@ async def test_a_transaction_is_final_once_the_gateway_has_read_what_it_did(
     assert await read_back(0) == "final"
     assert await read_back(1) == "confirmed", "the sender knows that it is final, the index does not"
     assert await read_back(-1) == "final"
+
+
+async def test_the_same_act_at_once_is_one_act(gateway: SimulatedGateway, designer: Designer) -> None:
+    async def at_once(act: Callable[[], Awaitable[httpx.Response]]) -> set[int]:
+        found = {answer.status_code for answer in await asyncio.gather(*(act() for _ in range(4)))}
+        await gateway.chain.mine()
+        return found
+
+    await designer.upload()
+    assert await at_once(designer.register) == {202}
+    assert await at_once(designer.publish_manifest) == {200}
+    assert await at_once(designer.deposit) == {200}
+    assert await at_once(designer.offer) == {202}
+    agent = Agent(gateway, designer)
+    assert await at_once(lambda: designer.mint(agent.holder.address, 5)) == {202}
+    assert await at_once(agent.reserve) == {202}
+    assert await gateway.chain.balance(designer.license_id, agent.holder.address) == 5 - agent.prints
+    assert (await agent.order_token()).status_code == 200
 
 
 async def test_every_act_may_be_repeated(gateway: SimulatedGateway, designer: Designer) -> None:

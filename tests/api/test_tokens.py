@@ -74,6 +74,16 @@ async def test_a_holder_finds_the_reservations(holder: Agent, gateway: Simulated
     assert found == {id_text(holder.token_id), id_text(other.token_id)}
 
 
+async def test_reservations_spend_the_quota_of_all_accounts_together(holder: Agent, gateway: SimulatedGateway) -> None:
+    other = Agent(gateway, holder.designer, salt=Digest32(b"\x02" * 32))
+    gateway.choose(relays_per_day_in_all=4)  # three are spent: the registration, the offer and the mint
+    assert (await holder.reserve()).status_code == 202
+    assert (await holder.reserve()).status_code == 202, "the same one is brought once"
+    answer = await other.reserve()
+    assert (answer.status_code, answer.json()["code"]) == (429, "limit-gas")
+    assert "all accounts" in answer.json()["detail"]
+
+
 async def test_tokens_of_another_gateway_do_not_end_the_list(holder: Agent, gateway: SimulatedGateway) -> None:
     other = Agent(gateway, holder.designer, salt=Digest32(b"\x02" * 32))
     await holder.reserve()

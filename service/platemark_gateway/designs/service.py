@@ -28,6 +28,7 @@ from platemark_gateway.auth import signatures
 from platemark_gateway.auth.scopes import Principal
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
+from platemark_gateway.db import locks
 from platemark_gateway.designs import repository
 from platemark_gateway.designs.errors import (
     DeadlinePassedError,
@@ -161,6 +162,7 @@ async def register(
 
     Errors: LimitedError `limit-gas`.
     """
+    await locks.take(session, f"register:{id_text(design_id)}")
     found = await repository.design(session, design_id, lock=True)
     if found is not None and found.seen_block is not None:
         return
@@ -492,20 +494,15 @@ async def relay(
 
     Errors: LimitedError `limit-gas`.
     """
-    limits = {
-        payer: (container.settings.relays_per_day, "this account"),
-        container.vault.account: (container.settings.relays_per_day_in_all, "all accounts together"),
-    }
-    for address, (limit, whose) in limits.items():
-        await quotas.spend(
-            session,
-            container.clock,
-            address=address,
-            quota=quotas.RELAYS,
-            amount=relays,
-            limit=limit,
-            whose=whose,
-        )
+    await quotas.spend_relays(
+        session,
+        container.clock,
+        payer=payer,
+        gateway=container.vault.account,
+        amount=relays,
+        limit=container.settings.relays_per_day,
+        limit_in_all=container.settings.relays_per_day_in_all,
+    )
     return await container.transactions.enqueue(
         session,
         purpose=purpose,

@@ -28,6 +28,7 @@ from platemark_gateway.auth import signatures
 from platemark_gateway.auth.scopes import Principal
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
+from platemark_gateway.db import locks
 from platemark_gateway.designs import service as designs
 from platemark_gateway.designs.errors import NotOwnerError
 from platemark_gateway.errors import UnauthenticatedError
@@ -233,6 +234,7 @@ async def offer(
 
     Errors: LimitedError `limit-gas`.
     """
+    await locks.take(session, f"offer:{id_text(license_id)}")
     found = await repository.license_row(session, license_id, lock=True)
     if found is not None and found.seen_block is not None:
         found.terms_cid = terms_cid.text

@@ -57,6 +57,18 @@ async def spend(
         )
 
 
+async def spend_relays(
+    session: AsyncSession, clock: Clock, *, payer: Address, gateway: Address, amount: int, limit: int, limit_in_all: int
+) -> None:
+    """Book transactions that the gateway pays, in the payer's quota of today and in that of all accounts together.
+
+    Errors: LimitedError `limit-gas`.
+    """
+    limits = {payer: (limit, "this account"), gateway: (limit_in_all, "all accounts together")}
+    for address, (most, whose) in limits.items():
+        await spend(session, clock, address=address, quota=RELAYS, amount=amount, limit=most, whose=whose)
+
+
 async def spent(session: AsyncSession, clock: Clock, address: Address) -> Mapping[str, int]:
     """Return what an account used today, by quota; what it never used is missing."""
     today = select(Spending).where(Spending.address == address, Spending.day == clock.now() // DAY_SECONDS)

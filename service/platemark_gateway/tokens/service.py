@@ -23,6 +23,7 @@ from platemark_gateway.audit import journal
 from platemark_gateway.auth import signatures
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
+from platemark_gateway.db import locks
 from platemark_gateway.errors import ConflictError, ForbiddenError, UnauthenticatedError, UnavailableError, not_final
 from platemark_gateway.models.license import License
 from platemark_gateway.models.printlog import LogHead
@@ -97,6 +98,7 @@ async def relay(session: AsyncSession, container: Container, reservation: Reserv
     """
     deployment = container.chain.deployment
     token_id = reservation.token_id(deployment.ledger_domain())
+    await locks.take(session, f"reserve:{id_text(token_id)}")
     row = await repository.lock(session, token_id)
     if row is not None:
         row.holder_signature = row.holder_signature or signature
@@ -106,13 +108,14 @@ async def relay(session: AsyncSession, container: Container, reservation: Reserv
     license_row, terms = await _license(session, container, reservation)
     check_reservation(reservation, terms, gateway=license_row.gateway, domain=deployment.license_domain(), now=now)
     await check_printable(session, reservation.revision, license_row)
-    await quotas.spend(
+    await quotas.spend_relays(
         session,
         container.clock,
-        address=reservation.holder,
-        quota=quotas.RELAYS,
+        payer=reservation.holder,
+        gateway=container.vault.account,
         amount=1,
         limit=container.settings.relays_per_day,
+        limit_in_all=container.settings.relays_per_day_in_all,
     )
     if row is None:
         row = Token(
