@@ -282,6 +282,10 @@ class ChainIndex(Protocol):
         """Return how far the index has come; None before its first block."""
         ...
 
+    def told_by(self, row: Any) -> ChainProgress:
+        """Return the progress that a row of its table tells, or one of a statement that has its columns."""
+        ...
+
 
 class ContractCalls(Protocol):
     """Encodes calls of the three contracts, so that slices need no ABI library."""

@@ -74,8 +74,10 @@ class Index:
     async def progress(self, session: AsyncSession) -> ports.ChainProgress | None:
         """Return how far the index has come; None before its first block."""
         row = await session.get(ChainProgress, 1, populate_existing=True)
-        if row is None:
-            return None
+        return None if row is None else self.told_by(row)
+
+    def told_by(self, row: Any) -> ports.ChainProgress:
+        """Return the progress that a row of `chain_progress` tells, or one of a statement that has its columns."""
         confirmed = min(row.indexed_number, row.head_number - self._confirmations + 1)
         return ports.ChainProgress(
             head=BlockRef(row.head_number, row.head_hash, row.head_timestamp),

@@ -25,9 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
 from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds
+from platemark_gateway import ports
 from platemark_gateway.audit import journal
 from platemark_gateway.db import bulk
 from platemark_gateway.db.types import Uint256Type, UnixSecondsType
+from platemark_gateway.models.chain import ChainProgress
 from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead
@@ -151,15 +153,23 @@ class Deposited(NamedTuple):
 class Situation:
     """What decides about all of a batch.
 
-    `log` is None before the log was opened. `is_known`: a sequence or a print id of the batch was used already.
+    `progress` is None before the index has a block, `log` before the log was opened. `is_known`: a sequence or a print
+    id of the batch was used already.
     """
 
+    progress: ports.ChainProgress | None
     log: LogState | None
     is_known: bool
     revisions: Mapping[tuple[DesignId, int], Deposited]
 
 
 _LOG_FIELDS: Final = len(LogState.__slots__)
+_PROGRESS: Final = (
+    ChainProgress.head_number, ChainProgress.head_hash, ChainProgress.head_timestamp,
+    ChainProgress.indexed_number, ChainProgress.indexed_hash, ChainProgress.indexed_timestamp,
+    ChainProgress.final_number, ChainProgress.final_hash, ChainProgress.final_timestamp,
+    ChainProgress.dispute,
+)  # fmt: skip
 
 
 @functools.cache
@@ -169,12 +179,17 @@ def _situation(*, arrays: bool) -> Select[Any]:
         .where(
             LogAnchor.gateway == bindparam("gateway"),
             LogAnchor.epoch == LogHead.epoch,
-            LogAnchor.seen_block <= bindparam("final_block"),
+            LogAnchor.seen_block <= ChainProgress.final_number,
         )
-        .correlate(LogHead)
+        .correlate(LogHead, ChainProgress)
         .scalar_subquery()
     )
-    placed = select(LogEntry.created_at).where(LogEntry.position == anchored).correlate(LogHead).scalar_subquery()
+    placed = (
+        select(LogEntry.created_at)
+        .where(LogEntry.position == anchored)
+        .correlate(LogHead, ChainProgress)
+        .scalar_subquery()
+    )
     # One, and not a parameter: a plan for any number of entries would sort all that wait.
     oldest = select(LogEntry.created_at).where(LogEntry.position.is_(None)).order_by(LogEntry.id)
     waiting = oldest.limit(literal_column("1", Integer)).scalar_subquery()
@@ -195,8 +210,10 @@ def _situation(*, arrays: bool) -> Select[Any]:
             func.coalesce(placed, waiting),
             known,
             *(getattr(Revision, name) for name in Deposited._fields),
+            *_PROGRESS,
         )
         .select_from(LogHead)
+        .outerjoin(ChainProgress, ChainProgress.id == literal_column("1", Integer))
         .outerjoin(Revision, wanted)
         .where(LogHead.epoch == newest)
     )
@@ -204,29 +221,31 @@ def _situation(*, arrays: bool) -> Select[Any]:
 
 async def situation(
     session: AsyncSession,
+    index: ports.ChainIndex,
     gateway: Address,
-    final_block: int,
     revisions: Collection[tuple[DesignId, int]],
     asked: Asked,
 ) -> Situation:
-    """Return the state of the log that grows, at least these revisions as they are now, and whether prints are known.
+    """Return what of the chain is read, the log that grows, at least these revisions, and whether prints are known.
 
     One statement, for which every redemption waits.
     """
     values = asked.parameters() | {
         "gateway": gateway,
-        "final_block": final_block,
         "design_ids": sorted({design_id for design_id, _ in revisions}),
         "numbers": sorted({number for _, number in revisions}),
     }
     connection = await session.connection()
     rows = (await connection.execute(_situation(arrays=bulk.takes_arrays(session)), values)).all()
     if not rows:
-        return Situation(None, is_known=False, revisions={})
-    found = [Deposited(*row[_LOG_FIELDS + 1 :]) for row in rows if row.design_id is not None]
+        return Situation(None, None, is_known=False, revisions={})
+    first = rows[0]
+    of_revision = slice(_LOG_FIELDS + 1, _LOG_FIELDS + 1 + len(Deposited._fields))
+    found = [Deposited(*row[of_revision]) for row in rows if row.design_id is not None]
     return Situation(
-        LogState(*rows[0][:_LOG_FIELDS]),
-        is_known=bool(rows[0][_LOG_FIELDS]),
+        None if first.final_number is None else index.told_by(first),
+        LogState(*first[:_LOG_FIELDS]),
+        is_known=bool(first[_LOG_FIELDS]),
         revisions={(each.design_id, each.revision): each for each in found},
     )
 

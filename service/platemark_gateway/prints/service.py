@@ -112,8 +112,7 @@ async def count(
 
     Errors: UnavailableError `quarantine` before the log was opened, `index-empty`: for the whole batch.
     """
-    progress = await tokens.progress_of(session, container)
-    batch = await _Batch.load(session, container, progress, [order for plate in plates for order in plate])
+    batch = await _Batch.load(session, container, [order for plate in plates for order in plate])
     decided = [batch.decide(plate) for plate in plates]
     await batch.write(session)
     return decided
@@ -188,12 +187,10 @@ class _Batch:
         self._acts: list[dict[str, Any]] = []
 
     @classmethod
-    async def load(
-        cls, session: AsyncSession, container: Container, progress: ChainProgress, orders: Sequence[Order]
-    ) -> Self:
+    async def load(cls, session: AsyncSession, container: Container, orders: Sequence[Order]) -> Self:
         """Step 4: lock the tokens, then read everything that decides.
 
-        Errors: UnavailableError `quarantine` before the log was opened.
+        Errors: UnavailableError `quarantine` before the log was opened, `index-empty`.
         """
         requests = [order.signed.request for order in orders]
         locked = await repository.lock_tokens(session, [request.token_id for request in requests])
@@ -202,10 +199,12 @@ class _Batch:
             frozenset(item.print_id for item in requests),
         )
         keys = {(row.design_id, row.revision) for row in locked.values()}
-        found = await repository.situation(session, container.vault.account, progress.final.number, keys, asked)
+        found = await repository.situation(session, container.index, container.vault.account, keys, asked)
         if found.log is None:
             raise token_errors.log_closed()
-        batch = cls(container, found.log, progress, locked, found.revisions)
+        if found.progress is None:
+            raise tokens.index_empty()
+        batch = cls(container, found.log, found.progress, locked, found.revisions)
         await batch._load_profile(session, found.log.profile_digest)
         if found.is_known:
             await batch._load_known(session, asked)

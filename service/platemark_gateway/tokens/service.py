@@ -179,6 +179,11 @@ async def check_printable(session: AsyncSession, revision: int, license_row: Lic
 # --- reading ----------------------------------------------------------------------------------------------
 
 
+def index_empty() -> UnavailableError:
+    """Return the refusal of what needs to know where the chain is."""
+    return UnavailableError("the chain has not been read yet", code="index-empty", retry_after_seconds=2)
+
+
 async def progress_of(session: AsyncSession, container: Container) -> ChainProgress:
     """Return how far the index has come.
 
@@ -186,7 +191,7 @@ async def progress_of(session: AsyncSession, container: Container) -> ChainProgr
     """
     progress = await container.index.progress(session)
     if progress is None:
-        raise UnavailableError("the chain has not been read yet", code="index-empty", retry_after_seconds=2)
+        raise index_empty()
     return progress
 
 
