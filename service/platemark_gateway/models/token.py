@@ -1,6 +1,7 @@
 """Print tokens: reservations as the holder signed them, and what has been used of each."""
 
 import uuid
+from typing import NamedTuple
 
 from sqlalchemy import CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
@@ -78,6 +79,34 @@ class Token(SeenOnChain, Base):
     @property
     def is_lost(self) -> bool:
         """Whether the token was issued and is gone: nothing is released for it, and no other takes its place."""
+        return self.issued_at is not None and self.wrapped_token is None
+
+
+class Deciding(NamedTuple):
+    """What of a token's row decides about its prints, by the names of its columns."""
+
+    token_id: TokenId
+    gateway: Address
+    agent: Address
+    design_id: DesignId
+    revision: int
+    prints: int
+    spares: int
+    expires_at: UnixSeconds
+    issued_at: UnixSeconds | None
+    wrapped_token: bytes | None
+    released: int
+    voided: int
+    seen_block: int | None
+    stopped_at: UnixSeconds | None
+    closing_until: UnixSeconds | None
+    closed_block: int | None
+    reclaimed_block: int | None
+    ended_at: UnixSeconds | None
+
+    @property
+    def is_lost(self) -> bool:
+        """As that of `Token`."""
         return self.issued_at is not None and self.wrapped_token is None
 
 

@@ -33,30 +33,24 @@ from platemark_gateway.models.chain import ChainProgress
 from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead
-from platemark_gateway.models.token import Token
+from platemark_gateway.models.token import Deciding, Token
 
 _PRINTS: Final = Print.metadata.tables[Print.__tablename__]
 _ENTRIES: Final = LogEntry.metadata.tables[LogEntry.__tablename__]
 
 
-@functools.cache
-def _lock_tokens(*, arrays: bool) -> Select[Token]:
-    columns = (
-        Token.token_id, Token.gateway, Token.agent, Token.design_id, Token.revision, Token.prints, Token.spares,
-        Token.expires_at, Token.issued_at, Token.wrapped_token, Token.released, Token.voided, Token.seen_block,
-        Token.stopped_at, Token.closing_until, Token.closed_block, Token.reclaimed_block, Token.ended_at,
-    )  # fmt: skip
-    found = (
-        select(Token)
-        .options(load_only(*columns, raiseload=True))
-        .where(bulk.one_of(Token.token_id.expression, "token_ids", arrays=arrays))
+_DECIDING: Final = tuple(getattr(Token, name) for name in Deciding._fields)
+
+
+def _locking(found: Select[Any], *, arrays: bool) -> Select[Any]:
+    locking = (
+        found.where(bulk.one_of(Token.token_id.expression, "token_ids", arrays=arrays))
         .order_by(Token.token_id)
         .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
     )
     if not arrays:
-        return found
-    return found.add_columns(
+        return locking
+    return locking.add_columns(
         # Arrays have one good plan, whatever is in them; making one for each takes PostgreSQL longer than the work.
         func.set_config("plan_cache_mode", "force_generic_plan", true()),
         # That plan uses indexes: made while a table is small, it would read all of what the table has grown to.
@@ -64,14 +58,33 @@ def _lock_tokens(*, arrays: bool) -> Select[Token]:
     )
 
 
+@functools.cache
+def _lock_tokens(*, arrays: bool) -> Select[Any]:
+    only = select(Token).options(load_only(*_DECIDING, raiseload=True)).execution_options(populate_existing=True)
+    return _locking(only, arrays=arrays)
+
+
+@functools.cache
+def _lock_deciding(*, arrays: bool) -> Select[Any]:
+    return _locking(select(*_DECIDING), arrays=arrays)
+
+
 async def lock_tokens(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Token]:
     """Return tokens, locked until the transaction ends, always in the order of their ids (no deadlocks).
 
-    Only with what decides about prints and outcomes: their rows are wide, and a redemption waits for them.
+    Only with what decides about prints and outcomes: their rows are wide.
     """
     statement = _lock_tokens(arrays=bulk.takes_arrays(session))
     rows = await session.scalars(statement, {"token_ids": sorted(set(token_ids))})
     return {row.token_id: row for row in rows}
+
+
+async def lock_deciding(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Deciding]:
+    """Return as `lock_tokens`, but what decides alone: to read, for redemptions, which wait for it."""
+    connection = await session.connection()
+    statement = _lock_deciding(arrays=bulk.takes_arrays(session))
+    rows = await connection.execute(statement, {"token_ids": sorted(set(token_ids))})
+    return {row.token_id: Deciding(*row[: len(_DECIDING)]) for row in rows}
 
 
 async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:

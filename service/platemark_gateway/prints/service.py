@@ -30,7 +30,7 @@ from platemark_gateway.container import Container
 from platemark_gateway.errors import VaultError, not_final
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogHead
-from platemark_gateway.models.token import Token
+from platemark_gateway.models.token import Deciding, Token
 from platemark_gateway.ports import ChainProgress, FactStatus, KeyKind
 from platemark_gateway.prints import errors, repository
 from platemark_gateway.tokens import errors as token_errors
@@ -166,7 +166,7 @@ class _Batch:
         container: Container,
         log: repository.LogState,
         progress: ChainProgress,
-        locked: Mapping[TokenId, Token],
+        locked: Mapping[TokenId, Deciding],
         revisions: Mapping[tuple[DesignId, int], repository.Deposited],
     ) -> None:
         """Take what decides for all."""
@@ -193,7 +193,7 @@ class _Batch:
         Errors: UnavailableError `quarantine` before the log was opened, `index-empty`.
         """
         requests = [order.signed.request for order in orders]
-        locked = await repository.lock_tokens(session, [request.token_id for request in requests])
+        locked = await repository.lock_deciding(session, [request.token_id for request in requests])
         asked = repository.Asked(
             frozenset((item.token_id, item.sequence) for item in requests),
             frozenset(item.print_id for item in requests),
@@ -271,7 +271,7 @@ class _Batch:
             raise errors.count_spent(claims.prints)
         return self._add(row, claims, revision, order)
 
-    def _token_of(self, row: Token, order: Order) -> PrintToken:
+    def _token_of(self, row: Deciding, order: Order) -> PrintToken:
         """Return the claims of the issued token, which the redemption must cite; the row must agree with them."""
         request = order.signed.request
         if row.wrapped_token is None:
@@ -299,7 +299,7 @@ class _Batch:
             raise token_errors.revision_recalled()
         return revision
 
-    def _add(self, row: Token, claims: PrintToken, revision: repository.Deposited, order: Order) -> Counted:
+    def _add(self, row: Deciding, claims: PrintToken, revision: repository.Deposited, order: Order) -> Counted:
         """Step 6: note the print and its log entry, for `write`."""
         request = order.signed.request
         entry = RedeemedEntry(
@@ -352,7 +352,7 @@ class _Batch:
         self._prints[request.token_id, request.sequence] = known
         return self._counted(row, known)
 
-    def _counted(self, row: Token, known: _Known) -> Counted:
+    def _counted(self, row: Deciding, known: _Known) -> Counted:
         revision = self._revisions.get((row.design_id, row.revision))
         if revision is None or revision.wrapped_package is None:
             raise errors.key_not_deposited()

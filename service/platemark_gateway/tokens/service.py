@@ -27,7 +27,7 @@ from platemark_gateway.db import locks
 from platemark_gateway.errors import ConflictError, ForbiddenError, UnauthenticatedError, UnavailableError, not_final
 from platemark_gateway.models.license import License
 from platemark_gateway.models.printlog import LogHead
-from platemark_gateway.models.token import Token
+from platemark_gateway.models.token import Deciding, Token
 from platemark_gateway.ports import ChainProgress, Contract, FactStatus, KeyKind
 from platemark_gateway.ratelimit import quotas
 from platemark_gateway.tokens import errors, repository
@@ -265,7 +265,7 @@ def wrapping_context(container: Container, token_id: TokenId) -> bytes:
     )
 
 
-def issued_text(container: Container, row: Token) -> str:
+def issued_text(container: Container, row: Token | Deciding) -> str:
     """Return the token (compact JWS) that was issued for a row.
 
     Errors: VaultError `vault-unwrap` for a row that was changed or moved.
@@ -398,7 +398,7 @@ async def make_again(
     return False
 
 
-def check_open(row: Token, progress: ChainProgress, now: UnixSeconds) -> None:
+def check_open(row: Token | Deciding, progress: ChainProgress, now: UnixSeconds) -> None:
     """Pass when nothing forbids another release of a token: times, stop, close, reclaim.
 
     Errors: ConflictError `token-expired`, `token-stopped`, `token-closed`.
@@ -413,7 +413,7 @@ def check_open(row: Token, progress: ChainProgress, now: UnixSeconds) -> None:
         raise errors.token_expired()
 
 
-def is_closing(row: Token, progress: ChainProgress) -> bool:
+def is_closing(row: Token | Deciding, progress: ChainProgress) -> bool:
     """Return whether an agreement to close can still reach the ledger: its deadline is not over in a final block."""
     return row.closing_until is not None and progress.final.timestamp <= row.closing_until
 
