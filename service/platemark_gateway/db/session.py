@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -25,6 +26,14 @@ class ReadSession(AsyncSession):
 _READ_ONLY_TRANSACTION: Final = "25006"
 """PostgreSQL's word for a server that takes no writes, a standby after a failover for example."""
 _AWAY: Final = "the database cannot be reached; nothing was changed"
+_UNKNOWN: Final = "the database went away while it committed; whether anything was changed shows when you ask again"
+
+
+@dataclass
+class _Told:
+    """What is said when the database goes away now."""
+
+    text: str = _AWAY
 
 
 class Database:
@@ -51,10 +60,12 @@ class Database:
 
         Errors: UnavailableError `database-unreachable` when the database is away or stays locked.
         """
-        async with self._turn(), _mapped(), _writable(), self._write() as session, session.begin():
+        async with self._turn(), _mapped() as told, _writable(), self._write() as session, session.begin():
             # Connect now: on SQLite this takes the write lock before anything is read.
             await session.connection()
             yield session
+            if not self.is_sqlite:
+                told.text = _UNKNOWN
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -90,14 +101,15 @@ class Database:
 
 
 @contextlib.asynccontextmanager
-async def _mapped() -> AsyncIterator[None]:
+async def _mapped() -> AsyncIterator[_Told]:
+    told = _Told()
     try:
-        yield
+        yield told
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        raise UnavailableError(_AWAY, code="database-unreachable") from error
+        raise UnavailableError(told.text, code="database-unreachable") from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise UnavailableError(_AWAY, code="database-unreachable") from error
+            raise UnavailableError(told.text, code="database-unreachable") from error
         raise
 
 

@@ -9,6 +9,7 @@ from platemark_gateway.db import engine, locks
 from platemark_gateway.db.engine import create_engine
 from platemark_gateway.db.session import Database, ReadSession, WriteSession
 from platemark_gateway.errors import UnavailableError
+from simulators.databases import database_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +44,26 @@ async def test_a_block_that_raises_is_undone(empty_database: Database) -> None:
     with pytest.raises(RuntimeError, match="on purpose"):
         await break_off()
     assert await value(empty_database) == 0
+
+
+@pytest.mark.postgresql
+async def test_a_commit_that_is_cut_off_is_not_told_as_undone(tmp_path: Path) -> None:
+    database = Database(await database_of("postgresql", tmp_path))
+    await make_table(database)
+
+    async def cut_off(*, before: bool) -> None:
+        async with database.begin() as session:
+            own = await session.scalar(text("SELECT pg_backend_pid()"))
+            async with database.begin() as other:
+                await other.execute(text("SELECT pg_terminate_backend(:own, 10000)"), {"own": own})
+            if before:
+                await session.execute(text("UPDATE counters SET value = 7"))
+
+    with pytest.raises(UnavailableError, match="nothing was changed"):
+        await cut_off(before=True)
+    with pytest.raises(UnavailableError, match="whether anything was changed shows when you ask again"):
+        await cut_off(before=False)
+    await database.close()
 
 
 async def test_concurrent_writers_lose_nothing(empty_database: Database) -> None:
