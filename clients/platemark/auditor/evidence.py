@@ -124,11 +124,13 @@ class LogFiles:
 def log_files(place: str, blocks: str | None) -> LogFiles:
     """Return the log at a folder, an address, or on IPFS: `ipfs://CID` of its directory, read where `blocks` is.
 
+    A folder that has its log in `log`, as an archive and a gateway's data folder do, stands for that.
+
     Errors: MalformedError `cid`; UsageError for a log on IPFS without the address of an IPFS gateway.
     """
     named = _ON_IPFS.fullmatch(place)
     if named is None:
-        return LogFiles(place)
+        return LogFiles(_log_in(place))
     if blocks is None or not blocks.startswith(("http://", "https://")):
         raise UsageError("a log on IPFS is read from an IPFS gateway", hint="give its address: --blocks URL")
     return LogFiles(f"{blocks.rstrip('/')}/ipfs/{Cid.parse(named['address'] or named['path'] or '')}")
@@ -293,7 +295,15 @@ def blocks_beside(log: str) -> BlockSource:
         above = place.removesuffix("/log")
         own = GatewaySource(place)
         return own if above == place else SeveralSources((GatewaySource(above), own))
-    folder, beside = Path(log), Path(log).parent / "blocks"
+    folder = Path(_log_in(log))
+    beside = folder.parent / "blocks"
     if (folder / "ipfs").is_dir():
         return ExportedSource(folder)
     return FolderSource(beside if beside.is_dir() else folder)
+
+
+def _log_in(place: str) -> str:
+    if place.startswith(("http://", "https://")) or (Path(place) / "checkpoint").is_file():
+        return place
+    inner = Path(place) / "log"
+    return str(inner) if (inner / "checkpoint").is_file() else place

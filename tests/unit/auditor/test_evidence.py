@@ -290,6 +290,15 @@ def test_blocks_that_nobody_named_are_read_beside_the_log_of_an_archive(tmp_path
     assert blocks_beside(str(tmp_path / "log")).get(CID) == b"a block"
 
 
+def test_a_folder_that_has_its_log_inside_stands_for_it(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "checkpoint").write_bytes(b"signed")
+    FolderSource(tmp_path / "blocks").put(CID, b"a block")
+    for place in (str(tmp_path), str(tmp_path / "log")):
+        assert log_files(place, None).checkpoint() == b"signed"
+        assert blocks_beside(place).get(CID) == b"a block"
+
+
 def test_closing_closes_every_connection() -> None:
     found = both(memory_endpoint())
     found.close()
