@@ -28,6 +28,7 @@ from platemark_gateway.clock import CLOCK_AHEAD, Clock, SystemClock, is_ahead
 from platemark_gateway.db import migrations
 from platemark_gateway.db.session import Database
 from platemark_gateway.info.health import FULL_BYTES, LOW_BYTES, SILENT_SECONDS
+from platemark_gateway.info.witnesses import witness_states
 from platemark_gateway.metrics import Metrics
 from platemark_gateway.models.blocks import KeptRoot
 from platemark_gateway.models.chain import ChainProgress, OutboxTransaction
@@ -45,6 +46,9 @@ _CHAIN_SKEW_SECONDS: Final = 900
 _BLOCK_SECONDS: Final = 15
 """For how long a block is waited for that says whether the chain is silent or this clock ahead."""
 _MIB: Final = 1 << 20
+
+
+_COSIGNS: Final = {"ok": "cosigns", "waiting": "was never asked"}
 
 
 class Level(StrEnum):
@@ -194,6 +198,7 @@ async def _state(settings: Settings, clock: Clock) -> Sequence[Finding]:
     async with reading(settings) as session:
         return [
             *await _log(session),
+            *await _witnesses(session, settings),
             *await _worker(session, clock),
             *await _outbox(session),
             *await _kept(session, settings),
@@ -207,6 +212,15 @@ async def _log(session: AsyncSession) -> Sequence[Finding]:
     if head.quarantine is not None:
         return [Finding("log", f"is in quarantine: {head.quarantine}", Level.WRONG)]
     return [Finding("log", f"has {head.size} entries, {head.assigned - head.size} on their way")]
+
+
+async def _witnesses(session: AsyncSession, settings: Settings) -> Sequence[Finding]:
+    found = await witness_states(session, (key for key, _ in settings.witness_places()))
+    return [
+        Finding("witness", f"{each.name} {_COSIGNS.get(each.state, f'did not cosign last time: {each.state}')}", level)
+        for each in found
+        for level in [_note_if(each.state != "ok")]
+    ]
 
 
 async def _worker(session: AsyncSession, clock: Clock) -> Sequence[Finding]:

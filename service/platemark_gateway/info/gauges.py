@@ -183,7 +183,7 @@ async def _measure_database(gauges: Gauges, session: AsyncSession, container: Co
     gauges.set("platemark_vault_keys", "Content keys that are wrapped for the vault.", await session.scalar(held) or 0)
     await _kept(gauges, session, container)
     _copy(gauges, await lag(session, container))
-    _witnesses(gauges, await witness_states(session, container))
+    _witnesses(gauges, await witness_states(session, (each.key for each in container.witnesses)))
     for row in await session.scalars(select(WorkerStep).order_by(WorkerStep.step)):
         gauges.set(
             "platemark_worker_step_success_timestamp_seconds",

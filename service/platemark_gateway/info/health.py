@@ -69,7 +69,7 @@ async def examine(container: Container, own_worker: Callable[[], str] | None) ->
                 copy = await lag(session, container)
                 if copy is not None:
                     parts["copy"] = "ok" if copy.failing is None else "failing"
-                for witness in await witness_states(session, container):
+                for witness in await witness_states(session, (each.key for each in container.witnesses)):
                     parts[f"witness-{witness.name}"] = witness.state
         except (PlatemarkError, TimeoutError) as error:
             parts["database"] = error.code if isinstance(error, PlatemarkError) else "timeout"

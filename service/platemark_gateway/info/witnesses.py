@@ -1,13 +1,13 @@
 """How each witness of the log is, from what was noted when it was asked last."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from platemark.protocol.checkpoint import NoteKey
 from platemark.protocol.units import UnixSeconds
-from platemark_gateway.container import Container
 from platemark_gateway.models.printlog import LogHead, LogWitness
 
 
@@ -21,15 +21,15 @@ class WitnessState:
     cosigned_at: UnixSeconds | None
 
 
-async def witness_states(session: AsyncSession, container: Container) -> Sequence[WitnessState]:
-    """Return how each witness of the settings is for the epoch that grows."""
+async def witness_states(session: AsyncSession, witnesses: Iterable[NoteKey]) -> Sequence[WitnessState]:
+    """Return how each of these witnesses, by their keys, is for the epoch that grows."""
     epoch = select(func.max(LogHead.epoch)).scalar_subquery()
     rows = {row.witness: row for row in await session.scalars(select(LogWitness).where(LogWitness.epoch == epoch))}
     found = []
-    for witness in container.witnesses:
-        row = rows.get(witness.key.text)
+    for key in witnesses:
+        row = rows.get(key.text)
         if row is None:
-            found.append(WitnessState(witness.key.name, "waiting", 0, None))
+            found.append(WitnessState(key.name, "waiting", 0, None))
         else:
-            found.append(WitnessState(witness.key.name, row.code or "ok", row.size, row.cosigned_at))
+            found.append(WitnessState(key.name, row.code or "ok", row.size, row.cosigned_at))
     return found

@@ -14,7 +14,7 @@ from platemark_gateway import diagnosis, support
 from platemark_gateway.diagnosis import Finding, Level
 from platemark_gateway.files import keeping
 from platemark_gateway.models.blocks import KeptRoot, Purpose
-from platemark_gateway.models.printlog import LogHead
+from platemark_gateway.models.printlog import LogHead, LogWitness
 from platemark_gateway.printlog.service import open_log
 from platemark_gateway.settings import Settings
 from platemark_gateway.worker.loop import StepState
@@ -92,6 +92,21 @@ async def test_a_root_that_is_lost_is_named(gateway: SimulatedGateway, database_
     findings = await diagnosis.examine(settings_of(gateway, database_url), gateway.clock)
     assert Finding("blocks", f"terms {lost.text} is not whole [block-not-found]", Level.WRONG) in findings
     assert Finding("blocks", "lie in the data folder") in findings
+
+
+async def test_each_witness_is_told_with_what_it_said_last(gateway: SimulatedGateway, database_url: str) -> None:
+    one, two, new = gateway.witnessed("one.test", "two.test", "new.test")
+    places = tuple(f"{each.key.text} http://127.0.0.1:1" for each in (one, two, new))
+    async with gateway.container.database.begin() as session:
+        for each, code in ((one, None), (two, "witness-unreachable")):
+            session.add(LogWitness(epoch=1, witness=each.key.text, size=0, failures=0, code=code))
+    settings = settings_of(gateway, database_url).model_copy(update={"witnesses": places})
+    findings = await diagnosis.examine(settings, gateway.clock)
+    assert [(each.text, each.level) for each in findings if each.part == "witness"] == [
+        ("one.test cosigns", Level.WELL),
+        ("two.test did not cosign last time: witness-unreachable", Level.NOTE),
+        ("new.test was never asked", Level.NOTE),
+    ]
 
 
 async def test_what_works_is_well_and_what_should_be_known_is_noted(
