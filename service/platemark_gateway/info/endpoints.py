@@ -16,6 +16,7 @@ from platemark_gateway.info import gauges, health
 from platemark_gateway.info.schemas import Finality, GatewayAnswer, Health, TransactionAnswer
 from platemark_gateway.metrics import CONTENT_TYPE
 from platemark_gateway.models.printlog import LogHead
+from platemark_gateway.ports import FactStatus
 from platemark_gateway.ratelimit.middleware import is_inside
 
 router = APIRouter(tags=["gateway"])
@@ -57,7 +58,7 @@ async def transaction(transaction_id: uuid.UUID, container: Services, session: R
     if found is None:
         raise NotFoundError("there is no such transaction", code="transaction-unknown")
     progress = await container.index.progress(session)
-    is_read = progress is not None and found.block is not None and found.block <= progress.final.number
+    is_read = progress is not None and progress.status(found.block) is FactStatus.FINAL
     return TransactionAnswer(
         id=found.id,
         purpose=found.purpose,
