@@ -48,9 +48,6 @@ _BLOCK_SECONDS: Final = 15
 _MIB: Final = 1 << 20
 
 
-_COSIGNS: Final = {"ok": "cosigns", "waiting": "was never asked"}
-
-
 class Level(StrEnum):
     """How a part is."""
 
@@ -216,11 +213,11 @@ async def _log(session: AsyncSession) -> Sequence[Finding]:
 
 async def _witnesses(session: AsyncSession, settings: Settings) -> Sequence[Finding]:
     found = await witness_states(session, (key for key, _ in settings.witness_places()))
-    return [
-        Finding("witness", f"{each.name} {_COSIGNS.get(each.state, f'did not cosign last time: {each.state}')}", level)
-        for each in found
-        for level in [_note_if(each.state != "ok")]
-    ]
+    return [Finding("witness", f"{each.name} {_cosigns(each.state)}", _note_if(each.state != "ok")) for each in found]
+
+
+def _cosigns(state: str) -> str:
+    return {"ok": "cosigns", "waiting": "was never asked"}.get(state, f"did not cosign last time: {state}")
 
 
 async def _worker(session: AsyncSession, clock: Clock) -> Sequence[Finding]:

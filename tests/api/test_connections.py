@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from platemark.errors import MalformedError
 from platemark.protocol.typed_data import EditionLimit, Grant, MintBatch, Publication, Return, Sale, Withdrawal
@@ -27,7 +28,9 @@ WRONG = signature_text(b"\x5a" * 65)
 
 
 def held(gateway: SimulatedGateway) -> int:
-    return int(gateway.container.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+    pool = gateway.container.database.engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool.checkedout()
 
 
 def acts(agent: Agent) -> dict[str, Callable[[], Awaitable[httpx.Response]]]:

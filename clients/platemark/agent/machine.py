@@ -93,6 +93,11 @@ class Use:
         """Its sequence, 1 and up."""
         return self.request.sequence
 
+    @property
+    def can_report(self) -> bool:
+        """Whether its outcome can be sent, again if it was acknowledged: its receipt was not erased here."""
+        return self.report is not None and bool(self.report.body)
+
 
 class TokenMachine:
     """What one token's agent has done. Methods change the state and return what must be recorded first."""
@@ -228,8 +233,8 @@ class TokenMachine:
 
     @property
     def reports(self) -> tuple[Use, ...]:
-        """Uses whose outcome can be sent, again if it was acknowledged: its receipt was not erased here."""
-        return tuple(use for use in self if use.report is not None and use.report.body)
+        """Uses whose outcome can be sent."""
+        return tuple(use for use in self if use.can_report)
 
     def resend_from(self, expected: int) -> tuple[Use, ...]:
         """Return the uses to send again, in order, to a gateway that says which sequence it expects.

@@ -296,7 +296,7 @@ class PrintingAgent:
                 ) from error
         for earlier in again[:-1]:
             self.desk.redeem(earlier.request.body)  # it was answered before: this agent has that release
-            if earlier.acknowledgement is not None and earlier in machine.reports:
+            if earlier.acknowledgement is not None and earlier.can_report:
                 self._send_report(record, machine, earlier)
         return _answer(self.desk.redeem(request.body))
 

@@ -69,7 +69,7 @@ class LogFiles:
     def __init__(self, place: str) -> None:
         """`place` is a folder or an http(s) address; nothing is read yet."""
         self.place = place
-        self._transport = Transport(place.rstrip("/")) if place.startswith(("http://", "https://")) else None
+        self._transport = Transport(place.rstrip("/")) if _is_address(place) else None
 
     def __repr__(self) -> str:
         return f"LogFiles({self.place})"
@@ -131,7 +131,7 @@ def log_files(place: str, blocks: str | None) -> LogFiles:
     named = _ON_IPFS.fullmatch(place)
     if named is None:
         return LogFiles(_log_in(place))
-    if blocks is None or not blocks.startswith(("http://", "https://")):
+    if blocks is None or not _is_address(blocks):
         raise UsageError("a log on IPFS is read from an IPFS gateway", hint="give its address: --blocks URL")
     return LogFiles(f"{blocks.rstrip('/')}/ipfs/{Cid.parse(named['address'] or named['path'] or '')}")
 
@@ -276,7 +276,7 @@ def block_source(place: str) -> BlockSource:
 
     Errors: UsageError `blocks-missing` when it is neither.
     """
-    if place.startswith(("http://", "https://")):
+    if _is_address(place):
         return GatewaySource(place)
     if not Path(place).is_dir():
         raise UsageError(f"there is no folder of blocks {place}", code="blocks-missing", hint="name it with --blocks")
@@ -291,7 +291,7 @@ def blocks_beside(log: str) -> BlockSource:
     archive have them beside `log`.
     """
     place = log.rstrip("/")
-    if place.startswith(("http://", "https://")):
+    if _is_address(place):
         above = place.removesuffix("/log")
         own = GatewaySource(place)
         return own if above == place else SeveralSources((GatewaySource(above), own))
@@ -302,8 +302,12 @@ def blocks_beside(log: str) -> BlockSource:
     return FolderSource(beside if beside.is_dir() else folder)
 
 
+def _is_address(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
 def _log_in(place: str) -> str:
-    if place.startswith(("http://", "https://")) or (Path(place) / "checkpoint").is_file():
+    if _is_address(place) or (Path(place) / "checkpoint").is_file():
         return place
     inner = Path(place) / "log"
     return str(inner) if (inner / "checkpoint").is_file() else place

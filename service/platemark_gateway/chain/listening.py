@@ -71,9 +71,9 @@ class BoundedHttp(HttpToolsProtocol):
     _progress_at = 0.0
     _watch: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or close it when there are too many."""
-        self._answers = WholeAnswers(transport)
+        self._answers = WholeAnswers(cast("asyncio.Transport", transport))
         super().connection_made(cast("asyncio.Transport", self._answers))
         if len(self.connections) > _most_connections():
             transport.close()

@@ -104,11 +104,6 @@ class Deciding(NamedTuple):
     reclaimed_block: int | None
     ended_at: UnixSeconds | None
 
-    @property
-    def is_lost(self) -> bool:
-        """As that of `Token`."""
-        return self.issued_at is not None and self.wrapped_token is None
-
 
 class TokenSettlement(Base):
     """One `Settled` event: the ledger's cumulative counts of a token after it; the latest one stands."""

@@ -275,7 +275,7 @@ class _Batch:
         """Return the claims of the issued token, which the redemption must cite; the row must agree with them."""
         request = order.signed.request
         if row.wrapped_token is None:
-            raise token_errors.token_lost() if row.is_lost else errors.not_issued()
+            raise errors.not_issued() if row.issued_at is None else token_errors.token_lost()
         text = tokens.issued_text(self._container, row)
         if token_digest(text) != request.token_digest:
             raise errors.token_mismatch()

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -61,7 +61,7 @@ async def url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int, 
                     wire.writes.append(data)
                     transport.write(data)
 
-            super().__init__(Written())  # type: ignore[arg-type]
+            super().__init__(cast("asyncio.Transport", Written()))
 
     monkeypatch.setattr(listening, "WholeAnswers", Watched)
     with listening.listen("127.0.0.1", 0) as listener:
