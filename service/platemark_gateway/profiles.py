@@ -5,6 +5,7 @@ chain has made a declaration final, in the transaction that every process reads 
 signs with a key that no profile declares, whichever started when.
 """
 
+import functools
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
@@ -33,10 +34,21 @@ async def profile_of(session: AsyncSession, container: Container, digest: Digest
 
     Errors: NotFoundError `block-not-found`; UnavailableError when the blocks are away.
     """
-    if digest == container.profile.digest():
+    if digest == digest_of(container.profile):
         return container.profile
     stored = await session.get(StoredProfile, digest)
-    data = stored.profile if stored is not None else await container.blocks.get(Cid(Codec.RAW, digest))
+    return await opened(container, digest, None if stored is None else stored.profile)
+
+
+@functools.lru_cache(maxsize=16)
+def digest_of(profile: GatewayProfile) -> Digest32:
+    """Return a profile's digest; remembered, because every redemption asks for it."""
+    return profile.digest()
+
+
+async def opened(container: Container, digest: Digest32, stored: bytes | None) -> GatewayProfile:
+    """Return a profile of this gateway from what the database holds of it, or from its block; errors: `profile_of`."""
+    data = await container.blocks.get(Cid(Codec.RAW, digest)) if stored is None else stored
     found = GatewayProfile.parse(data)
     if found.digest() != digest:
         raise VaultError("a stored profile is not the one that its digest names", code="row-changed")

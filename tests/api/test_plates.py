@@ -178,8 +178,8 @@ async def test_a_refused_plate_leaves_no_act_beside_a_print_of_its_batch(
     def order(each: Agent, sequence: int) -> Order:
         return Order(each.request(sequence), each.recipient.public_bytes, each.key.address)
 
-    async with gateway.container.database.begin() as session:
-        await service.count(session, gateway.container, [[order(agent, 1), order(other, 7)], [order(third, 1)]])
+    async with gateway.container.database.statements() as statements:
+        await service.count(statements, gateway.container, [[order(agent, 1), order(other, 7)], [order(third, 1)]])
     async with gateway.container.database.read() as reading:
         acts = await reading.scalars(select(AuditEntry.subject).where(AuditEntry.action == "print.release"))
         assert list(acts) == [id_text(third.token_id)]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import event, select
 
 from platemark_gateway import telemetry
@@ -181,7 +182,17 @@ def _die_at_statement(container: Container, number: int) -> None:
         if count == number:
             die()
 
-    event.listen(container.database.engine.sync_engine, "before_cursor_execute", before)
+    if container.database.is_sqlite:
+        event.listen(container.database.engine.sync_engine, "before_cursor_execute", before)
+        return
+    execute = psycopg.AsyncCursor.execute
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        before()
+        return await execute(*given, **named)
+
+    # Not SQLAlchemy's event: what counts prints passes it by.
+    psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign]
 
 
 def _die_at_answer(*, before: bool) -> None:

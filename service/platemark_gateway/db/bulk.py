@@ -27,6 +27,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from platemark_gateway.db.arrays import ArrayType
+from platemark_gateway.db.statements import Statements
 
 _GIVEN: Final = "given_"
 Types = Mapping[str, TypeEngine[Any]]
@@ -55,20 +56,20 @@ async def insert_rows(session: AsyncSession, table: Table, rows: Rows) -> None:
 
 
 async def update_and_insert(
-    session: AsyncSession, update: ManyUpdates, changes: Rows, inserts: Mapping[Table, Rows]
+    statements: Statements, update: ManyUpdates, changes: Rows, inserts: Mapping[Table, Rows]
 ) -> int:
     """Change rows and insert others, in one statement where there are arrays; return how many rows were changed."""
-    connection = await session.connection()
-    if takes_arrays(session):
+    if statements.arrays:
         values = _arrays(update.names, changes, _GIVEN)
         for table, rows in inserts.items():
             values |= _arrays(tuple(rows[0]), rows, _prefix(table))
         kinds = tuple((table, tuple(rows[0])) for table, rows in inserts.items())
-        return (await connection.execute(_together(update, kinds), values)).scalar_one()
+        ((changed,),) = await statements.rows(_together(update, kinds), values)
+        return int(changed)
     single = [{_GIVEN + name: row[name] for name in update.names} for row in changes]
-    changed = (await connection.execute(update.single, single)).rowcount
+    changed = await statements.run_for_each(update.single, single)
     for table, rows in inserts.items():
-        await insert_rows(session, table, rows)
+        await statements.run_for_each(_insert_single(table), rows)
     return changed
 
 

@@ -79,14 +79,22 @@ def _postgresql(url: str, pool_size: int) -> AsyncEngine:
         },
     )
 
+    lost_at = -math.inf
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def lost(*_: object) -> None:
+        nonlocal lost_at
+        lost_at = time.monotonic()
+
     @event.listens_for(engine.sync_engine, "checkin")
     def note(_connection: Any, record: ConnectionPoolEntry) -> None:
         record.info[_USED] = time.monotonic()
 
     @event.listens_for(engine.sync_engine, "checkout")
     def ping(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        # One that just worked is not asked: after a failure the pool gives up all that are older than it anyway.
-        if time.monotonic() - record.info.get(_USED, math.inf) < PING_AFTER_SECONDS:
+        # One that just worked is not asked, unless another was lost since.
+        used_at = record.info.get(_USED, math.inf)
+        if used_at > max(lost_at, time.monotonic() - PING_AFTER_SECONDS):
             return
         try:
             engine.dialect.do_ping(connection)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from platemark_gateway.db.engine import BUSY_TIMEOUT_SECONDS, READ_ONLY, create_engine
+from platemark_gateway.db.statements import DriverStatements, PlainStatements, Statements
 from platemark_gateway.errors import UnavailableError
 
 
@@ -64,6 +65,14 @@ class Database:
             # Connect now: on SQLite this takes the write lock before anything is read.
             await session.connection()
             yield session
+            if not self.is_sqlite:
+                told.text = _UNKNOWN
+
+    @contextlib.asynccontextmanager
+    async def statements(self) -> AsyncIterator[Statements]:
+        """Open a write transaction as `begin` does, for statements that are run again and again; errors as `begin`."""
+        async with self._turn(), _mapped() as told, _writable(), self.engine.begin() as connection:
+            yield PlainStatements(connection) if self.is_sqlite else await DriverStatements.of(connection)
             if not self.is_sqlite:
                 told.text = _UNKNOWN
 

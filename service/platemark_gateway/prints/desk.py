@@ -140,8 +140,8 @@ class Desk:
         metrics, clock = self._container.metrics, self._container.clock
         began = clock.monotonic()
         try:
-            async with self._container.database.begin() as session:
-                decided = await service.count(session, self._container, [orders for orders, _ in batch])
+            async with self._container.database.statements() as statements:
+                decided = await service.count(statements, self._container, [orders for orders, _ in batch])
             metrics.commit_seconds.observe(clock.monotonic() - began)
             metrics.batch_size.observe(sum(len(orders) for orders, _ in batch))
         except (IntegrityError, PlatemarkError) as error:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
     union_all,
     update,
 )
@@ -28,11 +27,13 @@ from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixS
 from platemark_gateway import ports
 from platemark_gateway.audit import journal
 from platemark_gateway.db import bulk
+from platemark_gateway.db.statements import Statements
 from platemark_gateway.db.types import Uint256Type, UnixSecondsType
 from platemark_gateway.models.chain import ChainProgress
 from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogAnchor, LogEntry, LogHead
+from platemark_gateway.models.profile import StoredProfile
 from platemark_gateway.models.token import Deciding, Token
 
 _PRINTS: Final = Print.metadata.tables[Print.__tablename__]
@@ -79,12 +80,11 @@ async def lock_tokens(session: AsyncSession, token_ids: Collection[TokenId]) -> 
     return {row.token_id: row for row in rows}
 
 
-async def lock_deciding(session: AsyncSession, token_ids: Collection[TokenId]) -> dict[TokenId, Deciding]:
+async def lock_deciding(statements: Statements, token_ids: Collection[TokenId]) -> dict[TokenId, Deciding]:
     """Return as `lock_tokens`, but what decides alone: to read, for redemptions, which wait for it."""
-    connection = await session.connection()
-    statement = _lock_deciding(arrays=bulk.takes_arrays(session))
-    rows = await connection.execute(statement, {"token_ids": sorted(set(token_ids))})
-    return {row.token_id: Deciding(*row[: len(_DECIDING)]) for row in rows}
+    locking = _lock_deciding(arrays=statements.arrays)
+    rows = await statements.rows(locking, {"token_ids": sorted(set(token_ids))})
+    return {row[0]: Deciding(*row[: len(_DECIDING)]) for row in rows}
 
 
 async def get_token(session: AsyncSession, token_id: TokenId) -> Token | None:
@@ -108,9 +108,25 @@ class Asked:
         }
 
 
+class KnownPrint(NamedTuple):
+    """What a print's answer is made of, by the names of its row's columns."""
+
+    token_id: TokenId
+    sequence: int
+    print_id: bytes
+    request_digest: Digest32
+    signature: bytes
+    epoch: int
+    leaf_hash: Digest32
+    key_commitment: Digest32
+    manifest_digest: Digest32
+    merge_by: UnixSeconds
+    profile_digest: Digest32
+
+
 @functools.cache
-def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
-    columns = (Print.token_id, Print.sequence, Print.print_id)
+def _known(*, arrays: bool) -> CompoundSelect[*tuple[Any, ...]]:
+    columns = [getattr(Print, name) for name in KnownPrint._fields]
     return union_all(
         # More than the pairs, which the caller sorts out; but a plan that stays good however large the table grows.
         select(*columns).where(
@@ -121,21 +137,29 @@ def _known(*, arrays: bool) -> CompoundSelect[TokenId, int, bytes]:
     )
 
 
-async def known_prints(session: AsyncSession, asked: Asked) -> tuple[dict[tuple[TokenId, int], Print], set[bytes]]:
+_ORIGINS: Final = select(LogHead.epoch, LogHead.origin)
+_PROFILE: Final = select(StoredProfile.profile).where(StoredProfile.digest == bindparam("digest"))
+
+
+async def known_prints(
+    statements: Statements, asked: Asked
+) -> tuple[dict[tuple[TokenId, int], KnownPrint], set[bytes]]:
     """Return the prints that exist at the sequences that are asked for, and which of the print ids some print has."""
-    connection = await session.connection()
-    found = (await connection.execute(_known(arrays=bulk.takes_arrays(session)), asked.parameters())).all()
-    known = asked.keys.intersection((row.token_id, row.sequence) for row in found)
-    prints: dict[tuple[TokenId, int], Print] = {}
-    if known:
-        rows = await session.scalars(select(Print).where(tuple_(Print.token_id, Print.sequence).in_(sorted(known))))
-        prints = {(row.token_id, row.sequence): row for row in rows}
+    rows = await statements.rows(_known(arrays=statements.arrays), asked.parameters())
+    found = [KnownPrint(*row) for row in rows]
+    prints = {(row.token_id, row.sequence): row for row in found if (row.token_id, row.sequence) in asked.keys}
     return prints, {row.print_id for row in found} & asked.print_ids
 
 
-async def origins(session: AsyncSession) -> dict[int, str]:
+async def origins(statements: Statements) -> dict[int, str]:
     """Return the origin of each epoch of the log."""
-    return {head.epoch: head.origin for head in await session.scalars(select(LogHead))}
+    return {epoch: origin for epoch, origin in await statements.rows(_ORIGINS, {})}  # noqa: C416 (rows are sequences)
+
+
+async def profile_bytes(statements: Statements, digest: Digest32) -> bytes | None:
+    """Return a profile that this gateway made, by its digest."""
+    rows = await statements.rows(_PROFILE, {"digest": digest})
+    return bytes(rows[0][0]) if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +200,24 @@ class Situation:
     revisions: Mapping[tuple[DesignId, int], Deposited]
 
 
+class _Read(NamedTuple):
+    """How far the chain is read, by the names of the row's columns (`ChainIndex.told_by`)."""
+
+    head_number: int | None
+    head_hash: Digest32
+    head_timestamp: UnixSeconds
+    indexed_number: int
+    indexed_hash: Digest32
+    indexed_timestamp: UnixSeconds
+    final_number: int
+    final_hash: Digest32
+    final_timestamp: UnixSeconds
+    dispute: str | None
+
+
 _LOG_FIELDS: Final = len(LogState.__slots__)
-_PROGRESS: Final = (
-    ChainProgress.head_number, ChainProgress.head_hash, ChainProgress.head_timestamp,
-    ChainProgress.indexed_number, ChainProgress.indexed_hash, ChainProgress.indexed_timestamp,
-    ChainProgress.final_number, ChainProgress.final_hash, ChainProgress.final_timestamp,
-    ChainProgress.dispute,
-)  # fmt: skip
+_OF_REVISION: Final = slice(_LOG_FIELDS + 1, _LOG_FIELDS + 1 + len(Deposited._fields))
+_OF_INDEX: Final = slice(_OF_REVISION.stop, _OF_REVISION.stop + len(_Read._fields))
 
 
 @functools.cache
@@ -223,7 +258,7 @@ def _situation(*, arrays: bool) -> Select[Any]:
             func.coalesce(placed, waiting),
             known,
             *(getattr(Revision, name) for name in Deposited._fields),
-            *_PROGRESS,
+            *(getattr(ChainProgress, name) for name in _Read._fields),
         )
         .select_from(LogHead)
         .outerjoin(ChainProgress, ChainProgress.id == literal_column("1", Integer))
@@ -233,7 +268,7 @@ def _situation(*, arrays: bool) -> Select[Any]:
 
 
 async def situation(
-    session: AsyncSession,
+    statements: Statements,
     index: ports.ChainIndex,
     gateway: Address,
     revisions: Collection[tuple[DesignId, int]],
@@ -248,15 +283,14 @@ async def situation(
         "design_ids": sorted({design_id for design_id, _ in revisions}),
         "numbers": sorted({number for _, number in revisions}),
     }
-    connection = await session.connection()
-    rows = (await connection.execute(_situation(arrays=bulk.takes_arrays(session)), values)).all()
+    rows = await statements.rows(_situation(arrays=statements.arrays), values)
     if not rows:
         return Situation(None, None, is_known=False, revisions={})
     first = rows[0]
-    of_revision = slice(_LOG_FIELDS + 1, _LOG_FIELDS + 1 + len(Deposited._fields))
-    found = [Deposited(*row[of_revision]) for row in rows if row.design_id is not None]
+    read = _Read(*first[_OF_INDEX])
+    found = [Deposited(*row[_OF_REVISION]) for row in rows if row[_OF_REVISION.start] is not None]
     return Situation(
-        None if first.final_number is None else index.told_by(first),
+        None if read.head_number is None else index.told_by(read),
         LogState(*first[:_LOG_FIELDS]),
         is_known=bool(first[_LOG_FIELDS]),
         revisions={(each.design_id, each.revision): each for each in found},
@@ -298,7 +332,7 @@ _COUNTS: Final = bulk.ManyUpdates(
 
 
 async def release(
-    session: AsyncSession, counts: Sequence[Count], prints: bulk.Rows, entries: bulk.Rows, acts: bulk.Rows
+    statements: Statements, counts: Sequence[Count], prints: bulk.Rows, entries: bulk.Rows, acts: bulk.Rows
 ) -> bool:
     """Raise tokens' counts and insert the prints, their entries and acts; return whether every rule held.
 
@@ -306,7 +340,7 @@ async def release(
     caller must fail it when a rule did not hold.
     """
     inserts = {_PRINTS: prints, _ENTRIES: entries, journal.TABLE: acts}
-    return await bulk.update_and_insert(session, _COUNTS, counts, inserts) == len(counts)
+    return await bulk.update_and_insert(statements, _COUNTS, counts, inserts) == len(counts)
 
 
 async def add_entries(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -27,12 +27,14 @@ from platemark_gateway import profiles, telemetry
 from platemark_gateway.audit import journal
 from platemark_gateway.clock import chain_now
 from platemark_gateway.container import Container
+from platemark_gateway.db.statements import Statements
 from platemark_gateway.errors import VaultError, not_final
-from platemark_gateway.models.print import Print, PrintOutcome
+from platemark_gateway.models.print import PrintOutcome
 from platemark_gateway.models.printlog import LogHead
 from platemark_gateway.models.token import Deciding, Token
 from platemark_gateway.ports import ChainProgress, FactStatus, KeyKind
 from platemark_gateway.prints import errors, repository
+from platemark_gateway.prints.repository import KnownPrint
 from platemark_gateway.tokens import errors as token_errors
 from platemark_gateway.tokens import service as tokens
 
@@ -102,7 +104,7 @@ def check_voucher(container: Container, signed: SignedRequest, agent: Address) -
 
 
 async def count(
-    session: AsyncSession, container: Container, plates: Sequence[Sequence[Order]]
+    statements: Statements, container: Container, plates: Sequence[Sequence[Order]]
 ) -> list[list[Counted] | PlatemarkError]:
     """Count a batch of redemptions in the caller's transaction and return, for each plate, what was decided.
 
@@ -112,9 +114,9 @@ async def count(
 
     Errors: UnavailableError `quarantine` before the log was opened, `index-empty`: for the whole batch.
     """
-    batch = await _Batch.load(session, container, [order for plate in plates for order in plate])
+    batch = await _Batch.load(statements, container, [order for plate in plates for order in plate])
     decided = [batch.decide(plate) for plate in plates]
-    await batch.write(session)
+    await batch.write(statements)
     return decided
 
 
@@ -134,28 +136,6 @@ def _verified(text: str, release_keys: tuple[bytes, ...]) -> PrintToken:
         if key_id_of(public) == key_id:
             return PrintToken.verify(text, public)
     raise VaultError("a token's row is not signed by any key of this vault", code="row-changed")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a print's answer is made of, as its row holds it or will."""
-
-    token_id: TokenId
-    sequence: int
-    print_id: bytes
-    request_digest: Digest32
-    signature: bytes
-    epoch: int
-    leaf_hash: Digest32
-    key_commitment: Digest32
-    manifest_digest: Digest32
-    merge_by: UnixSeconds
-    profile_digest: Digest32
-
-    @classmethod
-    def of(cls, row: Print) -> Self:
-        """Return what a row holds."""
-        return cls(**{name: getattr(row, name) for name in cls.__slots__})
 
 
 class _Batch:
@@ -179,7 +159,7 @@ class _Batch:
         self._released = {token_id: row.released for token_id, row in locked.items()}
         self._revisions = revisions
         self._origins = {log.epoch: log.origin}
-        self._prints: dict[tuple[TokenId, int], _Known] = {}
+        self._prints: dict[tuple[TokenId, int], KnownPrint] = {}
         self._print_ids: set[bytes] = set()
         self._profiles: dict[Digest32, GatewayProfile] = {}
         self._new_prints: list[dict[str, Any]] = []
@@ -187,39 +167,42 @@ class _Batch:
         self._acts: list[dict[str, Any]] = []
 
     @classmethod
-    async def load(cls, session: AsyncSession, container: Container, orders: Sequence[Order]) -> Self:
+    async def load(cls, statements: Statements, container: Container, orders: Sequence[Order]) -> Self:
         """Step 4: lock the tokens, then read everything that decides.
 
         Errors: UnavailableError `quarantine` before the log was opened, `index-empty`.
         """
         requests = [order.signed.request for order in orders]
-        locked = await repository.lock_deciding(session, [request.token_id for request in requests])
+        locked = await repository.lock_deciding(statements, [request.token_id for request in requests])
         asked = repository.Asked(
             frozenset((item.token_id, item.sequence) for item in requests),
             frozenset(item.print_id for item in requests),
         )
         keys = {(row.design_id, row.revision) for row in locked.values()}
-        found = await repository.situation(session, container.index, container.vault.account, keys, asked)
+        found = await repository.situation(statements, container.index, container.vault.account, keys, asked)
         if found.log is None:
             raise token_errors.log_closed()
         if found.progress is None:
             raise tokens.index_empty()
         batch = cls(container, found.log, found.progress, locked, found.revisions)
-        await batch._load_profile(session, found.log.profile_digest)
+        await batch._load_profile(statements, found.log.profile_digest)
         if found.is_known:
-            await batch._load_known(session, asked)
+            await batch._load_known(statements, asked)
         return batch
 
-    async def _load_profile(self, session: AsyncSession, digest: Digest32) -> None:
-        self._profiles[digest] = await profiles.profile_of(session, self._container, digest)
+    async def _load_profile(self, statements: Statements, digest: Digest32) -> None:
+        if digest == profiles.digest_of(self._container.profile):
+            self._profiles[digest] = self._container.profile
+        elif digest not in self._profiles:
+            stored = await repository.profile_bytes(statements, digest)
+            self._profiles[digest] = await profiles.opened(self._container, digest, stored)
 
-    async def _load_known(self, session: AsyncSession, asked: repository.Asked) -> None:
-        prints, self._print_ids = await repository.known_prints(session, asked)
-        self._prints = {key: _Known.of(row) for key, row in prints.items()}
-        if any(row.epoch not in self._origins for row in prints.values()):
-            self._origins = await repository.origins(session)
-        for digest in {row.profile_digest for row in prints.values()}:
-            await self._load_profile(session, digest)
+    async def _load_known(self, statements: Statements, asked: repository.Asked) -> None:
+        self._prints, self._print_ids = await repository.known_prints(statements, asked)
+        if any(row.epoch not in self._origins for row in self._prints.values()):
+            self._origins = await repository.origins(statements)
+        for digest in {row.profile_digest for row in self._prints.values()}:
+            await self._load_profile(statements, digest)
 
     def decide(self, plate: Sequence[Order]) -> list[Counted] | PlatemarkError:
         """Step 5: the rule of release, for all of a plate or for nothing of it."""
@@ -348,11 +331,11 @@ class _Batch:
         )
         self._released[row.token_id] = request.sequence
         self._print_ids.add(request.print_id)
-        known = _Known(**{name: values[name] for name in _Known.__slots__})
+        known = KnownPrint(**{name: values[name] for name in KnownPrint._fields})
         self._prints[request.token_id, request.sequence] = known
         return self._counted(row, known)
 
-    def _counted(self, row: Deciding, known: _Known) -> Counted:
+    def _counted(self, row: Deciding, known: KnownPrint) -> Counted:
         revision = self._revisions.get((row.design_id, row.revision))
         if revision is None or revision.wrapped_package is None:
             raise errors.key_not_deposited()
@@ -377,7 +360,7 @@ class _Batch:
             spares_left=row.spares - row.voided,
         )
 
-    async def write(self, session: AsyncSession) -> None:
+    async def write(self, statements: Statements) -> None:
         """Step 7: raise the counts under their conditions, insert prints and entries."""
         if not self._new_prints:
             return
@@ -387,7 +370,7 @@ class _Batch:
             for token_id, row in self._tokens.items()
             if (uses := self._released[token_id] - row.released)
         ]
-        if not await repository.release(session, counts, self._new_prints, self._new_entries, self._acts):
+        if not await repository.release(statements, counts, self._new_prints, self._new_entries, self._acts):
             raise VaultError("a locked token changed under its lock", code="row-changed")
 
 

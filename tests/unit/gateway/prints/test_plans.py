@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from platemark_gateway.printlog.service import open_log
 from platemark_gateway.prints.desk import Desk
@@ -19,15 +20,19 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgresql]
 _READS = re.compile(r"(Seq Scan|Index[A-Za-z ]* Scan|Bitmap Heap Scan) (?:Backward )?(?:using \w+ )?on (\w+)")
 
 
-async def test_plans_that_are_made_while_tables_are_small_read_none_whole(tmp_path: Path) -> None:
+async def test_plans_that_are_made_while_tables_are_small_read_none_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plans: dict[str, str] = {}
+    execute = psycopg.AsyncCursor.execute
 
-    def explain(connection: Any, _cursor: Any, sql: str, values: Any, _context: Any, _many: Any) -> None:
-        first = sql.split(None, 1)[0]
-        if first in {"SELECT", "WITH"} and sql not in plans:
-            with connection.connection.cursor() as cursor:
-                cursor.execute("EXPLAIN " + sql, values)
-                plans[sql] = "\n".join(line for (line,) in cursor.fetchall())
+    async def explained(cursor: psycopg.AsyncCursor[Any], query: str | bytes, values: Any = None, **named: Any) -> Any:
+        sql = query.decode() if isinstance(query, bytes) else query
+        if sql.split(None, 1)[0] in {"SELECT", "WITH"} and sql not in plans:
+            async with cursor.connection.cursor() as beside:
+                await execute(beside, ("EXPLAIN " + sql).encode(), values)
+                plans[sql] = "\n".join(line for (line,) in await beside.fetchall())
+        return await execute(cursor, query, values, **named)
 
     async with simulated_gateway(tmp_path, database_url=await database_of("postgresql", tmp_path)) as gateway:
         assert await open_log(gateway.container) is None
@@ -39,7 +44,7 @@ async def test_plans_that_are_made_while_tables_are_small_read_none_whole(tmp_pa
         await desk.redeem(agent.request(1), public)
         async with gateway.container.database.begin() as session:
             await session.execute(text("ANALYZE"))  # as autovacuum does, soon after the first rows
-        event.listen(gateway.container.database.engine.sync_engine, "before_cursor_execute", explain)
+        monkeypatch.setattr(psycopg.AsyncCursor, "execute", explained)
         await desk.redeem(agent.request(2), public)
     counting = [plan for sql, plan in plans.items() if "FOR NO KEY UPDATE" not in sql]
     read = {found[2]: found[1] for plan in counting for found in _READS.finditer(plan)}
