@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogEntry, LogHead
 from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import service, shipping
+from platemark_gateway.printlog.rebuild import rebuild
 from platemark_gateway.recovery import restoring
 from platemark_gateway.recovery.backup import back_up
 from platemark_gateway.recovery.manifest import open_backup
@@ -173,11 +175,98 @@ async def test_the_end_of_a_token_is_told_again_when_only_the_copy_knew_it(
     await stored.bring_back(backup, tail=copy)
     await service.open_log(gateway.container)
     await reconcile.step(gateway.container)
-    await agent.stop()
     assert await reconcile.end_tokens(gateway.container)
     await publish(gateway)
     assert [type(decode(entry)) for entry in read_log(gateway).entries()][-1] is ClosedEntry
     assert (await agent.send(agent.request(2))).json()["code"] == "token-stopped"
+
+
+async def stop(agent: Agent) -> None:
+    assert (await agent.stop()).status_code == 200
+
+
+async def offer_to_close(agent: Agent) -> None:
+    assert (await agent.offer_close(agent.gateway.clock.now() + 3600)).status_code == 200
+
+
+async def recall(agent: Agent) -> None:
+    assert (await agent.designer.recall()).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "act, code", [(stop, "token-stopped"), (offer_to_close, "token-closed"), (recall, "revision-recalled")]
+)
+async def test_what_forbade_before_the_loss_and_is_in_no_block_forbids_again(
+    agent: Agent,
+    gateway: SimulatedGateway,
+    stored: Stored,
+    tmp_path_factory: pytest.TempPathFactory,
+    act: Callable[[Agent], Awaitable[None]],
+    code: str,
+) -> None:
+    backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    await agent.redeem(1)
+    await publish(gateway)
+    stored.back_up(backup)
+    await agent.redeem(2)
+    await act(agent)
+    before = await agent.state()
+    assert (await agent.send(agent.request(3))).json()["code"] == code
+    assert await shipping.ship(gateway.container)
+    await stored.lose()
+    await stored.bring_back(backup, tail=copy)
+    await service.open_log(gateway.container)
+    await reconcile.step(gateway.container)
+    assert await quarantine_of(gateway) is None
+    assert (await agent.send(agent.request(3))).json()["code"] == code
+    assert (await agent.state()) == before
+    await publish(gateway)
+    await check_that_all_agree(gateway, agent.token_id)
+
+
+async def test_what_forbids_already_stays_as_it_is(
+    agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    await agent.redeem(1)
+    for act in (offer_to_close, stop, recall):
+        await act(agent)
+    stored.back_up(backup)
+    before = await agent.state()
+    await shipping.ship(gateway.container)
+    await stored.lose()
+    await stored.bring_back(backup, tail=copy)
+    await service.open_log(gateway.container)
+    await reconcile.step(gateway.container)
+    assert await quarantine_of(gateway) is None
+    assert (await agent.state()) == before
+
+
+async def test_a_stop_of_what_no_block_ever_had_holds_a_restore_up_for_ten_minutes_only(
+    agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    await agent.redeem(1)
+    await publish(gateway)
+    stored.back_up(backup)
+    late = Agent(gateway, agent.designer, salt=Digest32(b"\x02" * 32), prints=3)
+    assert (await late.reserve()).status_code == 202
+    await stop(late)
+    assert await shipping.ship(gateway.container)
+    await stored.lose()
+    await stored.bring_back(backup, tail=copy)
+    await service.open_log(gateway.container)
+    with pytest.raises(PlatemarkError) as caught:
+        await rebuild(gateway.container)
+    assert caught.value.code == "index-behind"
+    gateway.clock.forward(3600)
+    await stored.mine()
+    await reconcile.step(gateway.container)
+    assert await quarantine_of(gateway) is None
+    await agent.redeem(2)
 
 
 async def test_a_backup_of_a_gateway_that_has_not_counted_its_restore_yet_loses_no_print(

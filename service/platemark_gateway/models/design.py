@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from platemark.protocol.units import Address, DesignId, Digest32, UnixSeconds
@@ -66,6 +66,12 @@ class Revision(SeenOnChain, Base):
         CheckConstraint("wrapped_package IS NULL OR key_commitment IS NOT NULL", name="deposit_committed"),
         Index("ix_revisions_recalled_block", "recalled_block"),
         Index("ix_revisions_revealed_block", "revealed_block"),
+        Index(
+            "ix_revisions_recall_signed_at",
+            "recall_signed_at",
+            postgresql_where=text("recall_signed_at IS NOT NULL"),
+            sqlite_where=text("recall_signed_at IS NOT NULL"),
+        ),
     )
 
     design_id: Mapped[DesignId] = mapped_column(ForeignKey("designs.design_id"), primary_key=True)

@@ -3,7 +3,7 @@
 import uuid
 from typing import NamedTuple
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, TokenId, UnixSeconds
@@ -38,6 +38,18 @@ class Token(SeenOnChain, Base):
         Index("ix_tokens_closed_block", "closed_block"),
         Index("ix_tokens_reclaimed_block", "reclaimed_block"),
         Index("ix_tokens_ended_at_expires_at", "ended_at", "expires_at"),
+        Index(
+            "ix_tokens_stopped_at",
+            "stopped_at",
+            postgresql_where=text("stopped_at IS NOT NULL AND ended_at IS NULL"),
+            sqlite_where=text("stopped_at IS NOT NULL AND ended_at IS NULL"),
+        ),
+        Index(
+            "ix_tokens_closing_until",
+            "closing_until",
+            postgresql_where=text("closing_until IS NOT NULL"),
+            sqlite_where=text("closing_until IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 50}},  # each release changes a row: there is room for that in its page
     )
 

@@ -5,15 +5,16 @@
 3. In one transaction they are counted again: prints, outcomes, ends of tokens; then the head moves to the published
    size.
 
-   Then, in the same transaction, the entries that lay beside a shipped copy and were in no checkpoint.
+   Then, in the same transaction, the entries that lay beside a shipped copy and were in no checkpoint, and the acts
+   beside them that forbid.
 
 What the log does not hold (receipts, promises) comes back when agents report again. What was released but in no
 checkpoint is known to the agents: they send the same bytes again, and these give the same leaf.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,14 +31,18 @@ from platemark_gateway.audit import journal
 from platemark_gateway.container import Container
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models import printlog as rows
+from platemark_gateway.models.design import Revision
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import repository
 from platemark_gateway.printlog.errors import LogForkedError
 from platemark_gateway.printlog.files import LogFiles
 from platemark_gateway.printlog.service import files_of, key_of
-from platemark_gateway.printlog.waiting import Waiting
+from platemark_gateway.printlog.waiting import Forbidding, Waiting
 from platemark_gateway.tokens.service import make_again
+
+_APPEARS_WITHIN_SECONDS: Final = 600
+"""After an act, in the chain's time: then a block has what the act is about, or it was never sent."""
 
 
 async def rebuild(container: Container) -> int:
@@ -70,8 +75,10 @@ async def rebuild(container: Container) -> int:
             locked.assigned = locked.size = published.size
             locked.root = published.root
             await repository.add_root(session, head.epoch, published.size, published.root, container.clock.now())
-        for entry in brought or ():
-            await counting.add_waiting(entry)
+        if brought is not None:
+            for entry in brought.entries:
+                await counting.add_waiting(entry)
+            await _forbid(session, container, brought.forbidding)
         journal.record(
             session,
             container.clock,
@@ -87,10 +94,10 @@ async def rebuild(container: Container) -> int:
     return len(missing) + (brought is not None)
 
 
-def _read_waiting(files: LogFiles, container: Container) -> Sequence[bytes] | None:
-    """Return the entries that a restore brought beside the tiles, or None. Blocks."""
+def _read_waiting(files: LogFiles, container: Container) -> Waiting | None:
+    """Return what a restore brought beside the tiles, or None. Blocks."""
     data = files.read_waiting()
-    return None if data is None else Waiting.parse(data, container.vault).entries
+    return None if data is None else Waiting.parse(data, container.vault)
 
 
 def _read_missing(files: LogFiles, published: Checkpoint, head: rows.LogHead) -> list[bytes]:
@@ -99,6 +106,44 @@ def _read_missing(files: LogFiles, published: Checkpoint, head: rows.LogHead) ->
     if log.old_root(head.size) != head.root:
         raise LogForkedError(f"the published log does not begin with the {head.size} entries of the database")
     return list(log.entries(head.size, published.size))
+
+
+async def _forbid(session: AsyncSession, container: Container, acts: Forbidding) -> None:
+    """Let what forbade when the copy was made forbid again; what forbids already stays as it is."""
+    for stop in acts.stops:
+        token = await session.get(Token, stop.token_id, with_for_update=True, populate_existing=True)
+        if token is None:
+            await _await_block(session, container, stop.at)
+        elif token.stopped_at is None:
+            token.stopped_at, token.stop_signature = stop.at, stop.signature
+    for offer in acts.offers:
+        token = await session.get(Token, offer.token_id, with_for_update=True, populate_existing=True)
+        if token is None:
+            raise _behind("the log")
+        if token.closing_until is None or token.closing_until < offer.until:
+            token.closing_released, token.closing_voided = offer.released, offer.voided
+            token.closing_until, token.closing_transaction_id = offer.until, None
+    for recall in acts.recalls:
+        revision = await session.get(Revision, (recall.design_id, recall.revision), with_for_update=True)
+        if revision is None:
+            await _await_block(session, container, recall.at)
+        elif revision.recall_signed_at is None:
+            revision.recall_signed_at, revision.recall_reason = recall.at, recall.reason_digest
+    await session.flush()
+
+
+async def _await_block(session: AsyncSession, container: Container, acted_at: UnixSeconds) -> None:
+    """Pass when what an act is about will not come any more: the chain is read well beyond the act, without it.
+
+    Errors: UnavailableError `index-behind`.
+    """
+    progress = await container.index.progress(session)
+    if progress is None or progress.final.timestamp < acted_at + _APPEARS_WITHIN_SECONDS:
+        raise _behind("what was stopped or recalled")
+
+
+def _behind(what: str) -> UnavailableError:
+    return UnavailableError(f"the chain has not been read as far as {what} needs", code="index-behind")
 
 
 @dataclass(slots=True)
@@ -161,7 +206,7 @@ class _Counting:
     async def _token(self, token_id: TokenId) -> Token:
         found = await self.session.get(Token, token_id, with_for_update=True, populate_existing=True)
         if found is None:
-            raise UnavailableError("the chain has not been read as far as the log needs", code="index-behind")
+            raise _behind("the log")
         return found
 
     async def _redeemed(self, entry: RedeemedEntry, token: Token, leaf: Digest32, now: UnixSeconds) -> None:

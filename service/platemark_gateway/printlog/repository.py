@@ -209,6 +209,49 @@ async def count_waiting(session: AsyncSession) -> int:
     return found or 0
 
 
+async def stopped(session: AsyncSession, gateway: Address, limit: int) -> Sequence[Token]:
+    """Return a gateway's tokens that were stopped and have not ended in the log, the latest first."""
+    rows = await session.scalars(
+        select(Token)
+        .where(Token.gateway == gateway, Token.stopped_at.is_not(None), Token.ended_at.is_(None))
+        .order_by(Token.stopped_at.desc(), Token.token_id)
+        .limit(limit)
+    )
+    return rows.all()
+
+
+async def tokens(session: AsyncSession, token_ids: Sequence[TokenId]) -> Sequence[Token]:
+    """Return tokens by their ids."""
+    if not token_ids:
+        return []
+    return (await session.scalars(select(Token).where(Token.token_id.in_(token_ids)))).all()
+
+
+async def offered(session: AsyncSession, gateway: Address, final_time: UnixSeconds, limit: int) -> Sequence[Token]:
+    """Return a gateway's tokens whose offer to close can still reach the ledger, the latest deadline first."""
+    rows = await session.scalars(
+        select(Token)
+        .where(Token.gateway == gateway, Token.closing_until >= final_time)
+        .order_by(Token.closing_until.desc(), Token.token_id)
+        .limit(limit)
+    )
+    return rows.all()
+
+
+async def recalled(session: AsyncSession, final_block: int, limit: int) -> Sequence[Revision]:
+    """Return the revisions whose recall is signed and in no final block, the latest first."""
+    rows = await session.scalars(
+        select(Revision)
+        .where(
+            Revision.recall_signed_at.is_not(None),
+            or_(Revision.recalled_block.is_(None), Revision.recalled_block > final_block),
+        )
+        .order_by(Revision.recall_signed_at.desc(), Revision.design_id, Revision.revision)
+        .limit(limit)
+    )
+    return rows.all()
+
+
 async def rewind(session: AsyncSession, block: int) -> None:
     """Forget where anchors stood, and what was declared, in blocks above `block`."""
     await session.execute(delete(Declaration).where(Declaration.seen_block > block))

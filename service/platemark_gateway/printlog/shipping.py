@@ -5,7 +5,7 @@ beside it. One round, each step durable before the next:
 
 1. the tiles of every root that was committed since the last round
 2. the checkpoint
-3. the entries that it does not cover, as bytes
+3. the entries that it does not cover, as bytes, and the acts that forbid and are in no block yet
 
 So the copy is sound after each step, a round may be taken again, and of what was released only the last seconds are
 missing; those the agents bring. Nothing waits for it: a place that is full or absent is told in the log, in the metrics
@@ -22,22 +22,26 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from platemark.errors import PlatemarkError
 from platemark.protocol.checkpoint import Checkpoint, NoteKey
+from platemark.protocol.log_entry import ClosedEntry, decode
 from platemark.protocol.tiles import tiles_between
 from platemark_gateway import telemetry
 from platemark_gateway.container import Container
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.info.lag import STATE_FILE, read_state
+from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import repository, waiting
 from platemark_gateway.printlog.errors import LogForkedError
 from platemark_gateway.printlog.files import WAITING, LogFiles, sync_folder, write_whole
 from platemark_gateway.printlog.service import files_of, key_of
-from platemark_gateway.printlog.waiting import Waiting
+from platemark_gateway.printlog.waiting import Forbidding, Offered, Recalled, Stopped, Waiting
 
 MARK_FILE: Final = "platemark-copy"
 
@@ -106,13 +110,51 @@ async def prepare(container: Container, target: Path) -> Round | None:
     if known > size:
         raise LogForkedError(f"the second place has {known} entries of this log, the gateway published {size}")
     async with container.database.read() as session:
+        # Before the entries: a print that came before one of these acts is among them then.
+        acts = await _forbidding(session, container)
         sizes = sorted({*await repository.root_sizes(session, head.epoch, known, size), size})
         entries = await repository.entries_beyond(session, size, waiting.MOST_ENTRIES)
         newest = await repository.newest_entry(session)
+        stops = [*acts.stops, *await _ended(session, [entry for _, entry in entries])]
+        acts = replace(acts, stops=list(dict.fromkeys(stops)))
     if len(entries) == waiting.MOST_ENTRIES:
         newest = entries[-1][0]
-    tail = Waiting(head.origin, size, [entry for _, entry in entries]).encode(container.vault)
+        acts = Forbidding()
+    tail = Waiting(head.origin, size, [entry for _, entry in entries], acts).encode(container.vault)
     return Round(key, there, published, sizes, tail, newest)
+
+
+async def _forbidding(session: AsyncSession, container: Container) -> Forbidding:
+    progress = await container.index.progress(session)
+    if progress is None:
+        return Forbidding()
+    most = waiting.MOST_ACTS
+    gateway = container.vault.account
+    return Forbidding(
+        [*_stops(await repository.stopped(session, gateway, most))],
+        [
+            Offered(row.token_id, row.closing_released or 0, row.closing_voided or 0, row.closing_until)
+            for row in await repository.offered(session, gateway, progress.final.timestamp, most)
+            if row.closing_until is not None
+        ],
+        [
+            Recalled(row.design_id, row.revision, row.recall_signed_at, row.recall_reason)
+            for row in await repository.recalled(session, progress.final.number, most)
+            if row.recall_signed_at is not None and row.recall_reason is not None
+        ],
+    )
+
+
+async def _ended(session: AsyncSession, entries: Sequence[bytes]) -> Iterator[Stopped]:
+    """Return the stops of tokens whose last entry waits: a restore makes that entry again, if they are stopped."""
+    closings = (entry for entry in entries if entry[1] == ClosedEntry.KIND)
+    return _stops(await repository.tokens(session, [decode(entry).token_id for entry in closings]))
+
+
+def _stops(rows: Sequence[Token]) -> Iterator[Stopped]:
+    for row in rows:
+        if row.stopped_at is not None and row.stop_signature is not None:
+            yield Stopped(row.token_id, row.stopped_at, row.stop_signature)
 
 
 def _there(container: Container, target: Path, key: NoteKey) -> Checkpoint | None:

@@ -1,13 +1,17 @@
-"""Entries that no checkpoint covers yet, as bytes that lie beside a copy of the log.
+"""What lies beside a copy of the log, and is in no checkpoint: entries that wait for one, and acts that forbid.
 
-    waiting   {"version": 1, "origin", "size", "entries": [base64url …], "mac"}
+    waiting   {"version": 2, "origin", "size", "entries": [base64url …], "stops", "offers", "recalls", "mac"}
+    stops     [{"tokenId", "at", "signature"} …]                  of tokens that have not ended in the log
+    offers    [{"tokenId", "released", "voided", "until"} …]      to close, as long as they can reach the ledger
+    recalls   [{"designId", "revision", "at", "reasonDigest"} …]  signed, and in no final block
 
 `entries` follow the `size` entries of some checkpoint of that origin, in the order in which they were written; those
-that a later checkpoint covers are in both. `mac` is the vault's over all of it, so that nobody else's entries are
-counted. Only the gateway that wrote it reads it.
+that a later checkpoint covers are in both. Every print that came before one of the acts is in the checkpoint or among
+the entries. `mac` is the vault's over all of it, so that nobody else's are taken. Only the gateway that wrote it reads
+it. Version 1 had no acts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -15,31 +19,159 @@ from platemark.errors import VerificationError
 from platemark.protocol import canonical
 from platemark.protocol.byte_text import base64url, parse_base64url
 from platemark.protocol.canonical import JsonValue, integer_of, list_of, object_of, text_of
+from platemark.protocol.units import (
+    DesignId,
+    Digest32,
+    TokenId,
+    UnixSeconds,
+    digest_text,
+    id_text,
+    parse_digest,
+    parse_id,
+)
 from platemark_gateway.ports import KeyVault
 
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_ENTRIES: Final = 100_000
-_MAX_BYTES: Final = 1 << 26
+MOST_ACTS: Final = 100_000
+"""Of each kind."""
+_MAX_BYTES: Final = 1 << 27
 _MAC: Final = "log-waiting"
 _FIELDS: Final = frozenset({"version", "origin", "size", "entries", "mac"})
+_ACTS: Final = ("stops", "offers", "recalls")
+_STOPPED: Final = frozenset({"tokenId", "at", "signature"})
+_OFFERED: Final = frozenset({"tokenId", "released", "voided", "until"})
+_RECALLED: Final = frozenset({"designId", "revision", "at", "reasonDigest"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A token that its holder stopped, with the holder's signature."""
+
+    token_id: TokenId
+    at: UnixSeconds
+    signature: bytes
+
+    def to_json(self) -> JsonValue:
+        """Return the act as JSON."""
+        return {"tokenId": id_text(self.token_id), "at": self.at, "signature": base64url(self.signature)}
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return what `to_json` gave."""
+        found = object_of(value, fields=_STOPPED)
+        return cls(
+            TokenId(parse_id(found["tokenId"])),
+            UnixSeconds(integer_of(found["at"])),
+            parse_base64url(found["signature"], max_bytes=0xFFFF),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The counts on which the gateway offered to close a token, and the last deadline of such an offer."""
+
+    token_id: TokenId
+    released: int
+    voided: int
+    until: UnixSeconds
+
+    def to_json(self) -> JsonValue:
+        """Return the act as JSON."""
+        return {
+            "tokenId": id_text(self.token_id),
+            "released": self.released,
+            "voided": self.voided,
+            "until": self.until,
+        }
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return what `to_json` gave."""
+        found = object_of(value, fields=_OFFERED)
+        return cls(
+            TokenId(parse_id(found["tokenId"])),
+            integer_of(found["released"]),
+            integer_of(found["voided"]),
+            UnixSeconds(integer_of(found["until"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A revision whose owner signed its recall."""
+
+    design_id: DesignId
+    revision: int
+    at: UnixSeconds
+    reason_digest: Digest32
+
+    def to_json(self) -> JsonValue:
+        """Return the act as JSON."""
+        return {
+            "designId": id_text(self.design_id),
+            "revision": self.revision,
+            "at": self.at,
+            "reasonDigest": digest_text(self.reason_digest),
+        }
+
+    @classmethod
+    def from_json(cls, value: JsonValue) -> Self:
+        """Return what `to_json` gave."""
+        found = object_of(value, fields=_RECALLED)
+        return cls(
+            DesignId(parse_id(found["designId"])),
+            integer_of(found["revision"]),
+            UnixSeconds(integer_of(found["at"])),
+            parse_digest(found["reasonDigest"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidding:
+    """Acts that end or hold up releases, and that no block tells yet."""
+
+    stops: Sequence[Stopped] = ()
+    offers: Sequence[Offered] = ()
+    recalls: Sequence[Recalled] = ()
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the acts of each kind as JSON."""
+        acts: Mapping[str, Sequence[Stopped | Offered | Recalled]]
+        acts = {"stops": self.stops, "offers": self.offers, "recalls": self.recalls}
+        return {kind: [act.to_json() for act in found] for kind, found in acts.items()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, JsonValue]) -> Self:
+        """Return what `to_json` gave; none of a kind that is not there."""
+        stops, offers, recalls = (list_of(found.get(kind, []), max_items=MOST_ACTS) for kind in _ACTS)
+        return cls(
+            [Stopped.from_json(each) for each in stops],
+            [Offered.from_json(each) for each in offers],
+            [Recalled.from_json(each) for each in recalls],
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The entries after the first `size` of a log, oldest first."""
+    """The entries after the first `size` of a log, oldest first, and the acts beside them."""
 
     origin: str
     size: int
     entries: Sequence[bytes]
-
-    def _stated(self) -> dict[str, JsonValue]:
-        entries: list[JsonValue] = [base64url(entry) for entry in self.entries]
-        return {"version": VERSION, "origin": self.origin, "size": self.size, "entries": entries}
+    forbidding: Forbidding
 
     def encode(self, vault: KeyVault) -> bytes:
         """Return the file's bytes."""
-        stated = self._stated()
-        return canonical.encode({**stated, "mac": base64url(vault.mac(_MAC, canonical.encode(stated)))})
+        entries: list[JsonValue] = [base64url(entry) for entry in self.entries]
+        stated: dict[str, JsonValue] = {
+            "version": VERSION,
+            "origin": self.origin,
+            "size": self.size,
+            "entries": entries,
+            **self.forbidding.to_json(),
+        }
+        return canonical.encode({**stated, "mac": _mac(stated, vault)})
 
     @classmethod
     def parse(cls, data: bytes, vault: KeyVault) -> Self:
@@ -47,15 +179,17 @@ class Waiting:
 
         Errors: MalformedError; VerificationError `waiting-foreign` for another vault's file, or one that was changed.
         """
-        found = object_of(canonical.decode(data, max_bytes=_MAX_BYTES), fields=_FIELDS)
-        integer_of(found["version"], low=VERSION, high=VERSION)
+        decoded = canonical.decode(data, max_bytes=_MAX_BYTES)
+        found = object_of(decoded, fields=_FIELDS, optional=frozenset(_ACTS))
+        integer_of(found["version"], low=1, high=VERSION)
         items = list_of(found["entries"], max_items=MOST_ENTRIES)
         made = cls(
             text_of(found["origin"]),
             integer_of(found["size"]),
             [parse_base64url(item, max_bytes=0xFFFF) for item in items],
+            Forbidding.from_json(found),
         )
-        if base64url(vault.mac(_MAC, canonical.encode(made._stated()))) != found["mac"]:
+        if _mac({name: value for name, value in found.items() if name != "mac"}, vault) != found["mac"]:
             raise VerificationError(
                 "the waiting entries beside the log are not this vault's, or were changed",
                 step="waiting",
@@ -64,3 +198,7 @@ class Waiting:
                 found="something else",
             )
         return made
+
+
+def _mac(stated: Mapping[str, JsonValue], vault: KeyVault) -> str:
+    return base64url(vault.mac(_MAC, canonical.encode(dict(stated))))

@@ -212,9 +212,9 @@ def _open_vault(folder: Path, passphrase: SecretStr, manifest: Manifest) -> File
 def _log_copies(source: Path, data: Path, tail: Path | None) -> list[tuple[str, Path]]:
     copies = [("the backup", source / LOG), ("the data folder", data / LOG)]
     if tail is not None:
-        if not (tail / CHECKPOINT).is_file():
+        if not (tail / CHECKPOINT).is_file() and not (tail / WAITING).is_file():
             raise LocalError(
-                f"{tail} is no shipped copy of a log: it has no checkpoint",
+                f"{tail} is no shipped copy of a log: it has no checkpoint, and nothing that waits for one",
                 code="backup-foreign",
                 hint="is the second place mounted?",
             )
