@@ -411,6 +411,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "backup-failed": CodeInfo(Kind.UNAVAILABLE, "A backup could not be taken or restored"),
     "backup-foreign": CodeInfo(Kind.UNAVAILABLE, "That is no backup of this gateway"),
     "database-behind": CodeInfo(Kind.UNAVAILABLE, "The database needs a migration"),
+    "database-conflict": CodeInfo(
+        Kind.UNAVAILABLE, "Somebody wrote the same at the same moment", "ask again in a moment"
+    ),
     "database-unreachable": CodeInfo(Kind.UNAVAILABLE, "The gateway's database cannot be reached"),
     "epoch-changed": CodeInfo(
         Kind.UPSTREAM, "A gateway's log goes on in another epoch", "check the gateway again on chain"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
+from platemark_gateway import telemetry
 from platemark_gateway.db.engine import BUSY_TIMEOUT_SECONDS, READ_ONLY, create_engine
 from platemark_gateway.db.statements import DriverStatements, PlainStatements, Statements
 from platemark_gateway.errors import UnavailableError
@@ -26,6 +27,8 @@ class ReadSession(AsyncSession):
 
 _READ_ONLY_TRANSACTION: Final = "25006"
 """PostgreSQL's word for a server that takes no writes, a standby after a failover for example."""
+_UNIQUE_VIOLATION: Final = "23505"
+"""PostgreSQL's word for a second row where there may be one; SQLite has one writer at a time, and no such races."""
 _AWAY: Final = "the database cannot be reached; nothing was changed"
 _UNKNOWN: Final = "the database went away while it committed; whether anything was changed shows when you ask again"
 
@@ -134,8 +137,19 @@ async def _writable() -> AsyncIterator[None]:
 
 async def _write_session(request: Request) -> AsyncIterator[WriteSession]:
     database: Database = request.app.state.container.database
-    async with database.begin() as session:
-        yield session
+    try:
+        async with database.begin() as session:
+            yield session
+    except IntegrityError as error:
+        # Who asks may meet another who asks, or the index: what was not there when it was looked for is there now.
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        telemetry.log().warning("database.conflict", said=str(error.orig).partition("\n")[0])
+        raise UnavailableError(
+            "somebody wrote the same at the same moment; nothing was changed",
+            code="database-conflict",
+            retry_after_seconds=1,
+        ) from error
 
 
 async def _read_session(request: Request) -> AsyncIterator[ReadSession]:

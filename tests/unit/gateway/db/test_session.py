@@ -1,13 +1,16 @@
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from platemark_gateway.db import engine, locks
 from platemark_gateway.db.engine import create_engine
-from platemark_gateway.db.session import Database, ReadSession, WriteSession
+from platemark_gateway.db.session import Database, ReadSession, WriteSession, Writing
 from platemark_gateway.errors import UnavailableError
 from simulators.databases import database_of
 
@@ -16,7 +19,9 @@ pytestmark = pytest.mark.anyio
 
 async def make_table(database: Database) -> None:
     async with database.begin() as session:
-        await session.execute(text("CREATE TABLE counters (id INTEGER PRIMARY KEY, value INTEGER NOT NULL)"))
+        await session.execute(
+            text("CREATE TABLE counters (id INTEGER PRIMARY KEY, value INTEGER NOT NULL CHECK (value >= 0))")
+        )
         await session.execute(text("INSERT INTO counters VALUES (1, 0)"))
 
 
@@ -137,6 +142,34 @@ async def test_a_broken_constraint_is_no_outage(empty_database: Database) -> Non
     with pytest.raises(IntegrityError):
         async with empty_database.begin() as session:
             await session.execute(text("INSERT INTO counters VALUES (1, 0)"))
+
+
+@pytest.mark.postgresql
+async def test_a_request_that_meets_another_over_the_same_row_is_to_ask_again(tmp_path: Path) -> None:
+    database = Database(await database_of("postgresql", tmp_path))
+    await make_table(database)
+    app = FastAPI()
+    app.state.container = SimpleNamespace(database=database)
+    looked = asyncio.Event()
+
+    @app.post("/counters/{number}")
+    async def add(number: int, value: int, session: Writing) -> None:
+        assert await session.scalar(text("SELECT 1 FROM counters WHERE id = :id"), {"id": number}) is None
+        looked.set()
+        await session.execute(text("INSERT INTO counters VALUES (:id, :value)"), {"id": number, "value": value})
+
+    async with database.begin() as first:
+        await first.execute(text("INSERT INTO counters VALUES (2, 0)"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+            asked = asyncio.create_task(client.post("/counters/2?value=1"))
+            await looked.wait()
+            await first.commit()
+            with pytest.raises(UnavailableError) as caught:
+                await asked
+            assert caught.value.code == "database-conflict"
+            with pytest.raises(IntegrityError):
+                await client.post("/counters/3?value=-1")
+    await database.close()
 
 
 async def test_a_database_that_is_away_is_an_outage() -> None:
