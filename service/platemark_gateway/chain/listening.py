@@ -19,6 +19,8 @@ MOST_HEAD_BYTES: Final = 1 << 16
 """Of a request's head, and of what follows its body; a little more passes, as it arrived."""
 MOST_SILENT_SECONDS: Final = 30
 """How long the server waits for the rest of a head, or for more of a body."""
+LEAST_READ_BYTES: Final = 1 << 14
+"""Of an answer that waits for its reader: so much is taken in `MOST_SILENT_SECONDS`."""
 SPARED_FILES: Final = 128
 """Open files that connections leave to the database, the chain, the log and the blocks."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -34,6 +36,12 @@ class WholeAnswers:
         self._transport = transport
         self._head: bytes | None = None
         self._begins = True
+        self._written = 0
+
+    @property
+    def taken_bytes(self) -> int:
+        """How much of all answers the other side, or the system for it, has taken."""
+        return self._written - self._transport.get_write_buffer_size()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -45,14 +53,18 @@ class WholeAnswers:
         elif self._begins and data != _CONTINUE:
             self._begins, self._head = False, data
             return
-        self._transport.write(data)
+        self._send(data)
 
     def end_answer(self) -> None:
         """Note that what is written next is another answer's head."""
         self._begins = True
         if self._head is not None:
             head, self._head = self._head, None
-            self._transport.write(head)
+            self._send(head)
+
+    def _send(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
 
     def close(self) -> None:
         """Send what is kept and close."""
@@ -63,13 +75,15 @@ class WholeAnswers:
 class BoundedHttp(HttpToolsProtocol):
     """Serves one connection, which takes neither memory nor an open file for ever.
 
-    A request whose head never ends is refused; who owes the rest of one and says nothing is not waited for; and there
-    are only so many connections that the process has files left for its work.
+    A request whose head never ends is refused; who owes the rest of one and says nothing is not waited for, nor who
+    leaves an answer unread; and there are only so many connections that the process has files left for its work.
     """
 
     _bytes_without_progress = 0
     _progress_at = 0.0
     _watch: asyncio.TimerHandle | None = None
+    _unread: tuple[float, int] | None = None
+    """Since when an answer waits for its reader, and how much was taken by then."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or close it when there are too many."""
@@ -88,12 +102,29 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """Close when nothing has come for too long although the server waits for it; look again later otherwise."""
+        """Close when the server waits for too long, for what comes or for what is taken; look again later otherwise."""
         now, due = self.loop.time(), self._progress_at + MOST_SILENT_SECONDS
         if due <= now and not self.flow.read_paused and not self._is_served():
             self.transport.close()
             return
+        if self._is_left_unread(now):
+            self.transport.abort()
+            return
         self._watch = self.loop.call_at(due if now < due else now + MOST_SILENT_SECONDS, self._look)
+
+    def _is_left_unread(self, now: float) -> bool:
+        """Return whether an answer waits for its reader, who takes next to nothing of it."""
+        if not self.flow.write_paused:
+            self._unread = None
+            return False
+        taken = self._answers.taken_bytes
+        since, before = self._unread or (now, taken)
+        if now - since >= MOST_SILENT_SECONDS:
+            if taken - before < LEAST_READ_BYTES:
+                return True
+            since, before = now, taken
+        self._unread = (since, before)
+        return False
 
     def _is_served(self) -> bool:
         """Return whether a whole request has come and is not answered yet."""

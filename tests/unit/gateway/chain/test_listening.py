@@ -1,6 +1,7 @@
 """What a connection may keep of the server: nothing for ever."""
 
 import asyncio
+import contextlib
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ pytestmark = pytest.mark.anyio
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
 END = b"\r\n"
+PIECE = 1 << 16
+LARGE = bytes(1 << 25)
+"""More than the system keeps of an answer for those who do not read it."""
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -28,6 +32,8 @@ class Served:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.asked = asyncio.Event()
+        self.body = b""
+        self.ended = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 to a whole request."""
@@ -39,8 +45,12 @@ class Served:
             more = message.get("more_body", False)
         self.asked.set()
         await self.may_answer.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        length = str(len(self.body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for start in range(0, len(self.body), PIECE):
+            await send({"type": "http.response.body", "body": self.body[start : start + PIECE], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+        self.ended.set()
 
     async def connect(self, *pieces: bytes) -> Connection:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -96,6 +106,31 @@ async def test_who_waits_for_an_answer_may_be_silent(served: Served, monkeypatch
         await ended(await served.connect())
     served.may_answer.set()
     assert b" 200 OK" in await ended(patient)
+
+
+async def test_who_leaves_an_answer_unread_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MOST_SILENT_SECONDS", 0.05)
+    served.body = LARGE
+    reader, writer = await served.connect(GET, END)
+    await served.ended.wait()
+    read = 0
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(PIECE):
+            read += len(piece)
+    assert read < len(LARGE)
+    writer.close()
+
+
+async def test_who_reads_slowly_gets_all_of_an_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MOST_SILENT_SECONDS", 0.4)
+    served.body = LARGE
+    reader, writer = await served.connect(GET, b"Connection: close\r\n", END)
+    read = 0
+    while piece := await reader.read(1 << 20):
+        read += len(piece)
+        await asyncio.sleep(0.02)
+    assert read > len(LARGE)
+    writer.close()
 
 
 async def test_connections_leave_files_to_the_work(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
