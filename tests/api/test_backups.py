@@ -21,8 +21,8 @@ from platemark_gateway.errors import VaultError
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.printlog import LogEntry, LogHead
 from platemark_gateway.models.token import Token
-from platemark_gateway.printlog import service, shipping
-from platemark_gateway.printlog.rebuild import rebuild
+from platemark_gateway.printlog import service, shipping, waiting
+from platemark_gateway.printlog.waiting import Waiting
 from platemark_gateway.recovery import restoring
 from platemark_gateway.recovery.backup import back_up
 from platemark_gateway.recovery.manifest import open_backup
@@ -103,8 +103,8 @@ async def test_an_old_backup_is_restored_and_log_database_and_chain_agree(
     gateway.clock.forward(60)
     assert await service.anchor_once(gateway.container)
     await stored.mine()
-    waiting = agent.request(3)
-    released, _ = agent.verify(waiting, (await agent.send(waiting)).json())
+    asked = agent.request(3)
+    released, _ = agent.verify(asked, (await agent.send(asked)).json())
     if from_copy:
         assert await shipping.ship(gateway.container)
     before = read_log(gateway)
@@ -124,7 +124,7 @@ async def test_an_old_backup_is_restored_and_log_database_and_chain_agree(
     state = await agent.state()
     assert (state["released"], state["voided"]) == (3 if from_copy else 2, 1)
 
-    again, _ = agent.verify(waiting, (await agent.send(waiting)).json())
+    again, _ = agent.verify(asked, (await agent.send(asked)).json())
     assert again.leaf_hash == released.leaf_hash, "released once, under one content"
     assert (await agent.send_report(report)).json()["spareUsed"] is True
     await agent.redeem(4)
@@ -231,6 +231,7 @@ async def test_what_forbids_already_stays_as_it_is(
     backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
     gateway.choose(ship_to=copy)
     await agent.redeem(1)
+    await publish(gateway)
     for act in (offer_to_close, stop, recall):
         await act(agent)
     stored.back_up(backup)
@@ -244,7 +245,7 @@ async def test_what_forbids_already_stays_as_it_is(
     assert (await agent.state()) == before
 
 
-async def test_a_stop_of_what_no_block_ever_had_holds_a_restore_up_for_ten_minutes_only(
+async def test_a_stop_of_what_no_block_has_yet_forbids_when_one_has_it(
     agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
@@ -259,14 +260,85 @@ async def test_a_stop_of_what_no_block_ever_had_holds_a_restore_up_for_ten_minut
     await stored.lose()
     await stored.bring_back(backup, tail=copy)
     await service.open_log(gateway.container)
-    with pytest.raises(PlatemarkError) as caught:
-        await rebuild(gateway.container)
-    assert caught.value.code == "index-behind"
-    gateway.clock.forward(3600)
-    await stored.mine()
     await reconcile.step(gateway.container)
     assert await quarantine_of(gateway) is None
+    assert (await late.state())["stopped"]
     await agent.redeem(2)
+    assert (await late.reserve()).status_code == 202, "anybody who has the permission brings it to the ledger"
+    await stored.mine()
+    assert (await late.order_token()).json()["code"] == "token-stopped"
+
+
+async def test_stops_of_permissions_that_no_block_takes_any_more_are_left_out(
+    agent: Agent, gateway: SimulatedGateway, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy = tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    late = Agent(gateway, agent.designer, salt=Digest32(b"\x02" * 32), prints=3)
+    assert (await late.reserve()).status_code == 202
+    await stop(late)
+    await stop(agent)
+    assert await shipping.ship(gateway.container)
+    assert stops_in(gateway, copy) == {late.token_id, agent.token_id}
+    gateway.clock.forward(10 * 365 * 86_400)
+    await gateway.chain.mine()
+    assert await shipping.ship(gateway.container)
+    assert stops_in(gateway, copy) == {agent.token_id}
+
+
+async def test_more_acts_than_a_file_may_have_are_cut_and_can_be_restored(
+    agent: Agent,
+    gateway: SimulatedGateway,
+    stored: Stored,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    monkeypatch.setattr(waiting, "MOST_ACTS", 1)
+    await agent.redeem(1)
+    await agent.finish(1)
+    stored.back_up(backup)
+    await stop(agent)
+    assert await reconcile.end_tokens(gateway.container)
+    late = Agent(gateway, agent.designer, salt=Digest32(b"\x02" * 32), prints=3)
+    assert (await late.reserve()).status_code == 202
+    await stop(late)
+    assert await shipping.ship(gateway.container)
+    assert stops_in(gateway, copy) == {late.token_id}
+    await stored.lose()
+    await stored.bring_back(backup, tail=copy)
+    await service.open_log(gateway.container)
+    await reconcile.step(gateway.container)
+    assert await quarantine_of(gateway) is None
+
+
+def stops_in(gateway: SimulatedGateway, copy: Path) -> set[int]:
+    """Return the tokens whose stops lie beside a copy."""
+    found = Waiting.parse((copy / "waiting").read_bytes(), gateway.container.vault)
+    domain = gateway.chain.deployment.ledger_domain()
+    return {stop.permission.token_id(domain) for stop in found.forbidding.stops}
+
+
+async def test_an_older_checkpoint_beside_newer_entries_is_refused_before_anything_is_touched(
+    agent: Agent, gateway: SimulatedGateway, stored: Stored, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backup, copy = tmp_path_factory.mktemp("away") / "backup", tmp_path_factory.mktemp("copy")
+    gateway.choose(ship_to=copy)
+    await agent.redeem(1)
+    await publish(gateway)
+    assert await shipping.ship(gateway.container)
+    older = (copy / "checkpoint").read_bytes()
+    stored.back_up(backup)
+    await agent.redeem(2)
+    await publish(gateway)
+    await agent.redeem(3)
+    assert await shipping.ship(gateway.container)
+    (copy / "checkpoint").write_bytes(older)
+    await stored.lose()
+    with pytest.raises(PlatemarkError) as caught:
+        await stored.bring_back(backup, tail=copy)
+    assert caught.value.code == "waiting-ahead"
 
 
 async def test_a_backup_of_a_gateway_that_has_not_counted_its_restore_yet_loses_no_print(

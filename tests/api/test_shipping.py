@@ -89,6 +89,45 @@ async def test_the_copy_has_every_tile_and_every_entry_that_waits(
     assert [len(each) for each in read_copy(gateway, copy)] == [3, 0]
 
 
+async def test_no_entry_is_missing_when_the_log_is_published_while_a_round_writes(
+    agent: Agent, gateway: SimulatedGateway, copy: Path
+) -> None:
+    await agent.redeem(1)
+    await publish(gateway)
+    assert await shipping.ship(gateway.container)
+    for sequence in (2, 3, 4):
+        await agent.redeem(sequence)
+        assert await shipping.ship(gateway.container)
+        await publish(gateway)
+        made = await shipping.prepare(gateway.container, copy)
+        assert made is not None
+        await agent.finish(sequence)
+        await publish(gateway)
+        assert shipping.write(gateway.container, copy, made)
+        entries, waiting = read_copy(gateway, copy)
+        found = [decode(entry) for entry in (*entries, *waiting)]
+        assert [entry.sequence for entry in found if isinstance(entry, RedeemedEntry)] == list(range(1, sequence + 1))
+    assert await shipping.ship(gateway.container)
+    assert [len(each) for each in read_copy(gateway, copy)] == [7, 0]
+
+
+async def test_what_lies_beside_the_copy_stays_when_its_checkpoint_has_moved_on(
+    agent: Agent, gateway: SimulatedGateway, copy: Path
+) -> None:
+    await agent.redeem(1)
+    made = await shipping.prepare(gateway.container, copy)
+    assert made is not None
+    await publish(gateway)
+    later = await shipping.prepare(gateway.container, copy)
+    assert later is not None
+    await agent.redeem(2)
+    await publish(gateway)
+    assert await shipping.ship(gateway.container)
+    before = read_copy(gateway, copy)
+    assert shipping.write(gateway.container, copy, later), "there is more to do"
+    assert read_copy(gateway, copy) == before
+
+
 async def test_nothing_is_shipped_unless_it_is_wanted(agent: Agent, gateway: SimulatedGateway) -> None:
     await agent.redeem(1)
     assert not await shipping.ship(gateway.container)

@@ -466,6 +466,11 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "vault-permissions": CodeInfo(Kind.UNAVAILABLE, "Others may read the vault's file"),
     "vault-unwrap": CodeInfo(Kind.INTERNAL, "A wrapped key does not open"),
     "vault-unwritable": CodeInfo(Kind.UNAVAILABLE, "The vault cannot be written"),
+    "waiting-ahead": CodeInfo(
+        Kind.CONFLICT,
+        "Entries beside a copy of the log begin where its checkpoint does not end",
+        "take a copy that is whole",
+    ),
     "waiting-foreign": CodeInfo(Kind.CONFLICT, "Entries beside a copy of the log are not this gateway's"),
     "witness-ahead": CodeInfo(
         Kind.UPSTREAM,

@@ -47,7 +47,7 @@ async def sign_in(body: SignInRequest, container: Services, response: Response) 
     """Return a session for the account that signed the message."""
     # A contract wallet is asked over the network: before the transaction, which must stay short.
     message = await service.check_message(container, body.message, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         secret, row = await service.sign_in(session, container, message)
     response.headers["Cache-Control"] = "no-store"
     return SignInAnswer(

@@ -72,6 +72,26 @@ class Database:
                 told.text = _UNKNOWN
 
     @contextlib.asynccontextmanager
+    async def answering(self) -> AsyncIterator[WriteSession]:
+        """Open a write transaction for whoever asks, as `begin`.
+
+        Errors: UnavailableError also `database-conflict`: another who asks, or the index, wrote a row that was not
+            there when it was looked for.
+        """
+        try:
+            async with self.begin() as session:
+                yield session
+        except IntegrityError as error:
+            if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+                raise
+            telemetry.log().warning("database.conflict", said=str(error.orig).partition("\n")[0])
+            raise UnavailableError(
+                "somebody wrote the same at the same moment; nothing was changed",
+                code="database-conflict",
+                retry_after_seconds=1,
+            ) from error
+
+    @contextlib.asynccontextmanager
     async def statements(self) -> AsyncIterator[Statements]:
         """Open a write transaction as `begin` does, for statements that are run again and again; errors as `begin`."""
         async with self._turn(), _mapped() as told, _writable(), self.engine.begin() as connection:
@@ -137,19 +157,8 @@ async def _writable() -> AsyncIterator[None]:
 
 async def _write_session(request: Request) -> AsyncIterator[WriteSession]:
     database: Database = request.app.state.container.database
-    try:
-        async with database.begin() as session:
-            yield session
-    except IntegrityError as error:
-        # Who asks may meet another who asks, or the index: what was not there when it was looked for is there now.
-        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
-            raise
-        telemetry.log().warning("database.conflict", said=str(error.orig).partition("\n")[0])
-        raise UnavailableError(
-            "somebody wrote the same at the same moment; nothing was changed",
-            code="database-conflict",
-            retry_after_seconds=1,
-        ) from error
+    async with database.answering() as session:
+        yield session
 
 
 async def _read_session(request: Request) -> AsyncIterator[ReadSession]:

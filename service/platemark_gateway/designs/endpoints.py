@@ -36,7 +36,7 @@ Number = Annotated[int, Path(ge=1, le=65_535, description="the revision's number
 async def register(body: RegisterRequest, container: Services) -> DesignView:
     """Have a registration sent to the chain; the registrant's signature is all it needs."""
     design_id = await service.check_registration(container, body.registration, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.register(session, container, design_id, body.registration, body.signature)
         await session.flush()
         return await service.view(session, container, design_id)
@@ -69,7 +69,7 @@ async def publish(design_id: DesignPath, body: PublishRequest, container: Servic
     """Have a later revision sent to the chain, signed by the design's owner."""
     _same_design(design_id, body.publication.design_id)
     await service.check_signed(container, body.publication, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.publish(session, container, body.publication, body.signature)
         await session.flush()
         return await service.view(session, container, body.publication.design_id)
@@ -88,7 +88,7 @@ async def publish_manifest(
     async with container.database.read() as reading:
         await service.check_manifest(reading, container, caller, known, number, data)
     await service.store_manifest(container, data)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         cid = await service.note_manifest(session, container, caller, known, number, data)
     return ManifestAnswer(manifest_cid=cid.text)
 
@@ -114,7 +114,7 @@ async def deposit(design_id: DesignPath, number: Number, body: DepositRequest, c
     async with container.database.read() as reading:
         task = await deposits.prepare(reading, container, DesignId(parse_id(design_id)), number, body.deposit)
     package = await deposits.check(container, task, body.deposit, body.signature, body.sealed)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         commitment = await deposits.keep(session, container, task, package)
     return DepositAnswer(key_commitment=commitment)
 
@@ -126,7 +126,7 @@ async def recall(design_id: DesignPath, number: Number, body: RecallRequest, con
     if body.recall.revision != number:
         raise ConflictError("the recall names another revision", code="path-mismatch", expected=number)
     await service.check_signed(container, body.recall, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.recall(session, container, body.recall, body.signature)
         await session.flush()
         return await service.view(session, container, body.recall.design_id)
@@ -138,7 +138,7 @@ async def lower_edition(design_id: DesignPath, body: EditionRequest, container: 
     _same_design(design_id, body.limit.design_id)
     owner = await service.check_signed(container, body.limit, body.signature)
     await container.chain.try_call(Contract.REGISTRY, "lowerEditionBySig", [body.limit.arguments(), body.signature])
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.lower_edition(session, container, owner, body.limit, body.signature)
         await session.flush()
         return await service.view(session, container, body.limit.design_id)

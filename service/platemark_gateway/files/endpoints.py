@@ -28,7 +28,7 @@ async def upload(request: Request, caller: Caller, container: Services) -> BlobA
     declared = request.headers.get("content-length")
     settings = container.settings
     amount = int(declared) if declared is not None else settings.blob_bytes
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await quotas.spend(
             session,
             container.clock,

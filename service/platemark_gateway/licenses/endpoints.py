@@ -68,7 +68,7 @@ async def offer(body: OfferRequest, container: Services) -> LicenseView:
         arguments = service.offer_arguments(made, body.signature, body.acceptance, body.acceptance_signature)
         await container.chain.try_call(Contract.LICENSE, "offerBySig", arguments)
     cid = await service.store_document(container, document)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.offer(
             session, container, license_id, made, body.signature, body.acceptance, body.acceptance_signature, cid
         )
@@ -103,7 +103,7 @@ async def mint(license_id: LicensePath, body: MintRequest, container: Services) 
     """Have prints minted to an account; the owner's signature is all it needs."""
     _same_license(license_id, body.mint.license_id)
     await service.check_mint(container, body.mint, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         return Accepted(transaction=await service.mint(session, container, body.mint, body.signature))
 
 
@@ -146,7 +146,7 @@ async def move(license_id: LicensePath, body: MoveRequest, container: Services) 
         container, body.move, body.signature, body.acceptance, body.acceptance_signature, body.terms_document
     )
     cid = await service.store_document(container, document)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await statements.note_document(session, body.move.license_id, cid)
     return await _sent(container, act)
 
@@ -184,7 +184,7 @@ async def withdraw(address: str, body: WithdrawalRequest, container: Services) -
 async def _sent(container: Container, act: statements.Act | None) -> Accepted:
     if act is None or not await statements.is_new(container, act):
         return Accepted(transaction=None)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         return Accepted(transaction=await statements.send(session, container, act))
 
 

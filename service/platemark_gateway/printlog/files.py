@@ -63,10 +63,15 @@ class LogFiles:
 
         Errors: VerificationError or MalformedError for a note that this log did not sign.
         """
+        found = self.published_note(key)
+        return None if found is None else found[1]
+
+    def published_note(self, key: NoteKey) -> tuple[bytes, Checkpoint] | None:
+        """Return the published checkpoint of this epoch with the signed note that it stands in; errors: `published`."""
         data = self.read_checkpoint()
         if data is None or _origin(data) != key.name:
             return None
-        return open_checkpoint(data, key)
+        return data, open_checkpoint(data, key)
 
     def write_tiles(self, files: Mapping[str, bytes], published_size: int) -> None:
         """Write tiles so that they survive a crash. Tiles are determined by their entries, so repeating is harmless.

@@ -14,7 +14,6 @@ checkpoint is known to the agents: they send the same bytes again, and these giv
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +24,7 @@ from platemark.protocol.checkpoint import Checkpoint
 from platemark.protocol.log_entry import ClosedEntry, LogEntry, OutcomeEntry, RedeemedEntry, decode
 from platemark.protocol.serial import serial_of
 from platemark.protocol.tiles import LogReader
+from platemark.protocol.typed_data import Reservation, Terms
 from platemark.protocol.units import Digest32, TokenId, UnixSeconds
 from platemark_gateway import telemetry
 from platemark_gateway.audit import journal
@@ -32,6 +32,7 @@ from platemark_gateway.container import Container
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.models import printlog as rows
 from platemark_gateway.models.design import Revision
+from platemark_gateway.models.license import License
 from platemark_gateway.models.print import Print, PrintOutcome
 from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import repository
@@ -41,15 +42,13 @@ from platemark_gateway.printlog.service import files_of, key_of
 from platemark_gateway.printlog.waiting import Forbidding, Waiting
 from platemark_gateway.tokens.service import make_again
 
-_APPEARS_WITHIN_SECONDS: Final = 600
-"""After an act, in the chain's time: then a block has what the act is about, or it was never sent."""
-
 
 async def rebuild(container: Container) -> int:
     """Count what the published log has, and a shipped copy had beside it, and the database lacks; return how much.
 
     Errors: LogForkedError when the database is no beginning of the published log; VerificationError for tiles that
-        are not of it; UnavailableError `index-behind` while the chain has not been read as far as the log needs.
+        are not of it, `waiting-ahead` for entries beside them that do not follow; UnavailableError `index-behind`
+        while the chain has not been read as far as the log needs.
     """
     async with container.database.read() as reading:
         head = await repository.head(reading)
@@ -57,7 +56,8 @@ async def rebuild(container: Container) -> int:
         return 0
     files, key = files_of(container), await key_of(container, head)
     published = await asyncio.to_thread(files.published, key)
-    brought = await asyncio.to_thread(_read_waiting, files, container)
+    size = max(head.size, 0 if published is None else published.size)
+    brought = await asyncio.to_thread(_read_waiting, files, container, head.origin, size)
     if published is not None and published.size <= head.size:
         published = None
     if published is None and brought is None:
@@ -94,10 +94,14 @@ async def rebuild(container: Container) -> int:
     return len(missing) + (brought is not None)
 
 
-def _read_waiting(files: LogFiles, container: Container) -> Waiting | None:
-    """Return what a restore brought beside the tiles, or None. Blocks."""
+def _read_waiting(files: LogFiles, container: Container, origin: str, size: int) -> Waiting | None:
+    """Return what a restore brought beside the tiles of so many entries, or None. Blocks."""
     data = files.read_waiting()
-    return None if data is None else Waiting.parse(data, container.vault)
+    if data is None:
+        return None
+    found = Waiting.parse(data, container.vault)
+    found.check_follows(origin, size)
+    return found
 
 
 def _read_missing(files: LogFiles, published: Checkpoint, head: rows.LogHead) -> list[bytes]:
@@ -110,14 +114,15 @@ def _read_missing(files: LogFiles, published: Checkpoint, head: rows.LogHead) ->
 
 async def _forbid(session: AsyncSession, container: Container, acts: Forbidding) -> None:
     """Let what forbade when the copy was made forbid again; what forbids already stays as it is."""
-    for stop in acts.stops:
-        token = await session.get(Token, stop.token_id, with_for_update=True, populate_existing=True)
-        if token is None:
-            await _await_block(session, container, stop.at)
-        elif token.stopped_at is None:
+    domain = container.chain.deployment.ledger_domain()
+    stops = {stop.permission.token_id(domain): stop for stop in acts.stops}
+    tokens = await repository.lock_tokens(session, [*stops, *(offer.token_id for offer in acts.offers)])
+    for token_id, stop in stops.items():
+        token = tokens.get(token_id) or await _permitted(session, container, token_id, stop.permission)
+        if token is not None and token.stopped_at is None:
             token.stopped_at, token.stop_signature = stop.at, stop.signature
     for offer in acts.offers:
-        token = await session.get(Token, offer.token_id, with_for_update=True, populate_existing=True)
+        token = tokens.get(offer.token_id)
         if token is None:
             raise _behind("the log")
         if token.closing_until is None or token.closing_until < offer.until:
@@ -126,20 +131,42 @@ async def _forbid(session: AsyncSession, container: Container, acts: Forbidding)
     for recall in acts.recalls:
         revision = await session.get(Revision, (recall.design_id, recall.revision), with_for_update=True)
         if revision is None:
-            await _await_block(session, container, recall.at)
-        elif revision.recall_signed_at is None:
+            raise _behind("a recall")
+        if revision.recall_signed_at is None:
             revision.recall_signed_at, revision.recall_reason = recall.at, recall.reason_digest
     await session.flush()
 
 
-async def _await_block(session: AsyncSession, container: Container, acted_at: UnixSeconds) -> None:
-    """Pass when what an act is about will not come any more: the chain is read well beyond the act, without it.
+async def _permitted(
+    session: AsyncSession, container: Container, token_id: TokenId, permission: Reservation
+) -> Token | None:
+    """Make the row of a token that no block has, so that it is stopped when somebody brings its permission.
 
-    Errors: UnavailableError `index-behind`.
+    None when nobody can any more. Errors: UnavailableError `index-behind` while its licence is not known.
     """
     progress = await container.index.progress(session)
-    if progress is None or progress.final.timestamp < acted_at + _APPEARS_WITHIN_SECONDS:
-        raise _behind("what was stopped or recalled")
+    license_row = await session.get(License, permission.license_id)
+    if license_row is None:
+        if progress is None or progress.final.timestamp <= permission.deadline:
+            raise _behind("a stop")
+        return None
+    token = Token(
+        token_id=token_id,
+        holder=permission.holder,
+        gateway=permission.gateway,
+        agent=permission.agent,
+        license_id=permission.license_id,
+        revision=permission.revision,
+        prints=permission.prints,
+        expires_at=permission.expires_at,
+        deadline=permission.deadline,
+        salt=permission.salt,
+        design_id=license_row.design_id,
+        spares=Terms.from_json(license_row.terms).spares(permission.prints),
+        created_at=container.clock.now(),
+    )
+    session.add(token)
+    return token
 
 
 def _behind(what: str) -> UnavailableError:

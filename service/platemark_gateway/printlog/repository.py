@@ -1,13 +1,15 @@
 """SQL of the print log."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.protocol.cid import Cid
 from platemark.protocol.units import Address, DesignId, Digest32, TokenId, UnixSeconds
+from platemark_gateway.db import bulk
 from platemark_gateway.models.design import Design, Revision
 from platemark_gateway.models.license import License
 from platemark_gateway.models.print import Print, PrintOutcome
@@ -209,28 +211,55 @@ async def count_waiting(session: AsyncSession) -> int:
     return found or 0
 
 
-async def stopped(session: AsyncSession, gateway: Address, limit: int) -> Sequence[Token]:
-    """Return a gateway's tokens that were stopped and have not ended in the log, the latest first."""
-    rows = await session.scalars(
-        select(Token)
-        .where(Token.gateway == gateway, Token.stopped_at.is_not(None), Token.ended_at.is_(None))
+_STOP: Final = (
+    Token.holder, Token.gateway, Token.agent, Token.license_id, Token.revision, Token.prints, Token.expires_at,
+    Token.deadline, Token.salt, Token.stopped_at, Token.stop_signature,
+)  # fmt: skip
+"""The permission, in the order of `Reservation`, and the stop."""
+_Rows = Sequence[Row[*tuple[Any, ...]]]
+
+
+async def stopped(session: AsyncSession, gateway: Address, final_time: UnixSeconds, limit: int) -> _Rows:
+    """Return permission, time and signature of a gateway's tokens that were stopped and can still be used, but for it.
+
+    The latest first. Those that have ended in the log cannot, nor those that no block has and none will take any more.
+    """
+    rows = await session.execute(
+        select(*_STOP)
+        .where(
+            Token.gateway == gateway,
+            Token.stopped_at.is_not(None),
+            Token.ended_at.is_(None),
+            or_(Token.seen_block.is_not(None), Token.deadline >= final_time),
+        )
         .order_by(Token.stopped_at.desc(), Token.token_id)
         .limit(limit)
     )
     return rows.all()
 
 
-async def tokens(session: AsyncSession, token_ids: Sequence[TokenId]) -> Sequence[Token]:
-    """Return tokens by their ids."""
-    if not token_ids:
-        return []
-    return (await session.scalars(select(Token).where(Token.token_id.in_(token_ids)))).all()
+async def stops_of(session: AsyncSession, token_ids: Sequence[TokenId]) -> _Rows:
+    """Return as `stopped`, those of these tokens that were stopped."""
+    wanted = bulk.one_of(Token.token_id.expression, "token_ids", arrays=bulk.takes_arrays(session))
+    query = select(*_STOP).where(wanted, Token.stopped_at.is_not(None))
+    return (await session.execute(query, {"token_ids": token_ids})).all()
 
 
-async def offered(session: AsyncSession, gateway: Address, final_time: UnixSeconds, limit: int) -> Sequence[Token]:
-    """Return a gateway's tokens whose offer to close can still reach the ledger, the latest deadline first."""
-    rows = await session.scalars(
-        select(Token)
+async def lock_tokens(session: AsyncSession, token_ids: Sequence[TokenId]) -> dict[TokenId, Token]:
+    """Return tokens by their ids, locked until the transaction ends, in the order of their ids."""
+    wanted = bulk.one_of(Token.token_id.expression, "token_ids", arrays=bulk.takes_arrays(session))
+    query = select(Token).where(wanted).order_by(Token.token_id).with_for_update(key_share=True)
+    rows = await session.scalars(query.execution_options(populate_existing=True), {"token_ids": sorted(token_ids)})
+    return {row.token_id: row for row in rows}
+
+
+async def offered(session: AsyncSession, gateway: Address, final_time: UnixSeconds, limit: int) -> _Rows:
+    """Return a gateway's tokens whose offer to close can still reach the ledger, with its counts and deadline.
+
+    The latest deadline first.
+    """
+    rows = await session.execute(
+        select(Token.token_id, Token.closing_released, Token.closing_voided, Token.closing_until)
         .where(Token.gateway == gateway, Token.closing_until >= final_time)
         .order_by(Token.closing_until.desc(), Token.token_id)
         .limit(limit)
@@ -238,12 +267,16 @@ async def offered(session: AsyncSession, gateway: Address, final_time: UnixSecon
     return rows.all()
 
 
-async def recalled(session: AsyncSession, final_block: int, limit: int) -> Sequence[Revision]:
-    """Return the revisions whose recall is signed and in no final block, the latest first."""
-    rows = await session.scalars(
-        select(Revision)
+async def recalled(session: AsyncSession, final_block: int, limit: int) -> _Rows:
+    """Return the revisions whose recall is signed and in no final block, when that was, and its reason's digest.
+
+    The latest first.
+    """
+    rows = await session.execute(
+        select(Revision.design_id, Revision.revision, Revision.recall_signed_at, Revision.recall_reason)
         .where(
             Revision.recall_signed_at.is_not(None),
+            Revision.recall_reason.is_not(None),
             or_(Revision.recalled_block.is_(None), Revision.recalled_block > final_block),
         )
         .order_by(Revision.recall_signed_at.desc(), Revision.design_id, Revision.revision)

@@ -17,6 +17,7 @@ is not mounted, or another one is: an empty folder is never taken for a copy tha
 
 import asyncio
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -26,17 +27,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import PlatemarkError
 from platemark.protocol.checkpoint import Checkpoint, NoteKey
 from platemark.protocol.log_entry import ClosedEntry, decode
 from platemark.protocol.tiles import tiles_between
+from platemark.protocol.typed_data import Reservation
 from platemark_gateway import telemetry
 from platemark_gateway.container import Container
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.info.lag import STATE_FILE, read_state
-from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import repository, waiting
 from platemark_gateway.printlog.errors import LogForkedError
 from platemark_gateway.printlog.files import WAITING, LogFiles, sync_folder, write_whole
@@ -81,7 +83,7 @@ class Round:
 
     key: NoteKey
     there: Checkpoint | None
-    published: Checkpoint | None
+    published: tuple[bytes, Checkpoint] | None
     sizes: Sequence[int]
     tail: bytes
     newest_entry: int
@@ -103,8 +105,8 @@ async def prepare(container: Container, target: Path) -> Round | None:
         return None
     key = await key_of(container, head)
     # In this order: what is not in the checkpoint is among the entries, which are read after it.
-    published = await asyncio.to_thread(files_of(container).published, key)
-    size = 0 if published is None else published.size
+    published = await asyncio.to_thread(files_of(container).published_note, key)
+    size = 0 if published is None else published[1].size
     there = await asyncio.to_thread(_there, container, target, key)
     known = 0 if there is None else there.size
     if known > size:
@@ -113,48 +115,52 @@ async def prepare(container: Container, target: Path) -> Round | None:
         # Before the entries: a print that came before one of these acts is among them then.
         acts = await _forbidding(session, container)
         sizes = sorted({*await repository.root_sizes(session, head.epoch, known, size), size})
-        entries = await repository.entries_beyond(session, size, waiting.MOST_ENTRIES)
+        found = await repository.entries_beyond(session, size, waiting.MOST_ENTRIES)
         newest = await repository.newest_entry(session)
-        stops = [*acts.stops, *await _ended(session, [entry for _, entry in entries])]
-        acts = replace(acts, stops=list(dict.fromkeys(stops)))
-    if len(entries) == waiting.MOST_ENTRIES:
-        newest = entries[-1][0]
-        acts = Forbidding()
-    tail = Waiting(head.origin, size, [entry for _, entry in entries], acts).encode(container.vault)
+        entries = _fitting(found)
+        if len(entries) == waiting.MOST_ENTRIES or len(entries) < len(found):
+            # Prints that came before the acts are left out: only the log's own trouble makes so many wait.
+            telemetry.log().error("log.ship.cut", entries=len(entries))
+            newest, acts = found[len(entries) - 1][0], Forbidding()
+        else:
+            acts = replace(acts, stops=[*acts.stops, *await _ended(session, entries, acts.stops)])
+    beside = Waiting(head.origin, size, entries, acts)
+    tail = await asyncio.to_thread(beside.encode, container.vault)
     return Round(key, there, published, sizes, tail, newest)
+
+
+def _fitting(found: Sequence[tuple[int, bytes]]) -> list[bytes]:
+    """Return the first entries, as many as may lie in one file."""
+    ends = itertools.accumulate(len(entry) for _, entry in found)
+    return [entry for (_, entry), end in zip(found, ends, strict=True) if end <= waiting.MOST_ENTRY_BYTES]
 
 
 async def _forbidding(session: AsyncSession, container: Container) -> Forbidding:
     progress = await container.index.progress(session)
     if progress is None:
         return Forbidding()
-    most = waiting.MOST_ACTS
-    gateway = container.vault.account
-    return Forbidding(
-        [*_stops(await repository.stopped(session, gateway, most))],
-        [
-            Offered(row.token_id, row.closing_released or 0, row.closing_voided or 0, row.closing_until)
-            for row in await repository.offered(session, gateway, progress.final.timestamp, most)
-            if row.closing_until is not None
-        ],
-        [
-            Recalled(row.design_id, row.revision, row.recall_signed_at, row.recall_reason)
-            for row in await repository.recalled(session, progress.final.number, most)
-            if row.recall_signed_at is not None and row.recall_reason is not None
-        ],
-    )
+    most, gateway, final = waiting.MOST_ACTS, container.vault.account, progress.final
+    stopped = await repository.stopped(session, gateway, final.timestamp, most)
+    stops = _stops(stopped)
+    offers = await repository.offered(session, gateway, final.timestamp, most)
+    recalls = await repository.recalled(session, final.number, most)
+    if most in {len(stops), len(offers), len(recalls)} or len(stops) < len(stopped):
+        telemetry.log().error("log.ship.acts-cut", stops=len(stops), offers=len(offers), recalls=len(recalls))
+    return Forbidding(stops, [Offered(*row) for row in offers], [Recalled(*row) for row in recalls])
 
 
-async def _ended(session: AsyncSession, entries: Sequence[bytes]) -> Iterator[Stopped]:
-    """Return the stops of tokens whose last entry waits: a restore makes that entry again, if they are stopped."""
-    closings = (entry for entry in entries if entry[1] == ClosedEntry.KIND)
-    return _stops(await repository.tokens(session, [decode(entry).token_id for entry in closings]))
+async def _ended(session: AsyncSession, entries: Sequence[bytes], known: Sequence[Stopped]) -> list[Stopped]:
+    """Return other stops, of tokens whose last entry waits: a restore makes that again when they are stopped."""
+    ended = [decode(entry).token_id for entry in entries if entry[1] == ClosedEntry.KIND]
+    found = _stops(await repository.stops_of(session, ended)) if ended else []
+    have = {stop.permission for stop in known}
+    return [stop for stop in found if stop.permission not in have][: waiting.MOST_ACTS - len(known)]
 
 
-def _stops(rows: Sequence[Token]) -> Iterator[Stopped]:
-    for row in rows:
-        if row.stopped_at is not None and row.stop_signature is not None:
-            yield Stopped(row.token_id, row.stopped_at, row.stop_signature)
+def _stops(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Stopped]:
+    found = [Stopped(Reservation(*permission), at, signature) for *permission, at, signature in rows]
+    ends = itertools.accumulate(len(stop.signature) for stop in found)
+    return [stop for stop, end in zip(found, ends, strict=True) if end <= waiting.MOST_SIGNATURE_BYTES]
 
 
 def _there(container: Container, target: Path, key: NoteKey) -> Checkpoint | None:
@@ -188,14 +194,15 @@ def write(container: Container, target: Path, made: Round) -> bool:
     source, copy, there = files_of(container), LogFiles(target), made.there
     moved = False
     try:
-        note = source.read_checkpoint()
-        if made.published is not None and (made.published != there or copy.read_checkpoint() != note):
+        if made.published is not None and copy.read_checkpoint() != made.published[0]:
+            note, checkpoint = made.published
             old = known = 0 if there is None else there.size
             for size in made.sizes:
                 copy.write_tiles(_tiles(source, old, size), known)
                 old = size
-            if note is not None and source.published(made.key) == made.published:
-                moved = copy.publish(note, made.published, there, made.key)
+            if not copy.publish(note, checkpoint, there, made.key):
+                return True  # the copy has moved on meanwhile: what is beside it belongs to another checkpoint
+            moved = True
         if copy.read_waiting() != made.tail:
             _write_durably(target / WAITING, made.tail)
             moved = True

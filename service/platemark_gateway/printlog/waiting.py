@@ -1,14 +1,16 @@
 """What lies beside a copy of the log, and is in no checkpoint: entries that wait for one, and acts that forbid.
 
     waiting   {"version": 2, "origin", "size", "entries": [base64url …], "stops", "offers", "recalls", "mac"}
-    stops     [{"tokenId", "at", "signature"} …]                  of tokens that have not ended in the log
+    stops     [{"permission", "at", "signature"} …]               of tokens that have not ended in the log
     offers    [{"tokenId", "released", "voided", "until"} …]      to close, as long as they can reach the ledger
     recalls   [{"designId", "revision", "at", "reasonDigest"} …]  signed, and in no final block
 
 `entries` follow the `size` entries of some checkpoint of that origin, in the order in which they were written; those
 that a later checkpoint covers are in both. Every print that came before one of the acts is in the checkpoint or among
 the entries. `mac` is the vault's over all of it, so that nobody else's are taken. Only the gateway that wrote it reads
-it. Version 1 had no acts.
+it. Version 1 had no acts. A stop has the holder's whole permission: who has that can still bring it to the ledger.
+
+What is written is bounded, so that it can be read: there are never more entries than that unless the log stands still.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from platemark.errors import VerificationError
 from platemark.protocol import canonical
 from platemark.protocol.byte_text import base64url, parse_base64url
 from platemark.protocol.canonical import JsonValue, integer_of, list_of, object_of, text_of
+from platemark.protocol.typed_data import Reservation
 from platemark.protocol.units import (
     DesignId,
     Digest32,
@@ -33,35 +36,39 @@ from platemark_gateway.ports import KeyVault
 
 VERSION: Final = 2
 MOST_ENTRIES: Final = 100_000
-MOST_ACTS: Final = 100_000
+MOST_ENTRY_BYTES: Final = 1 << 25
+"""Of all entries together."""
+MOST_ACTS: Final = 20_000
 """Of each kind."""
+MOST_SIGNATURE_BYTES: Final = 1 << 24
+"""Of all stops together."""
 _MAX_BYTES: Final = 1 << 27
 _MAC: Final = "log-waiting"
 _FIELDS: Final = frozenset({"version", "origin", "size", "entries", "mac"})
 _ACTS: Final = ("stops", "offers", "recalls")
-_STOPPED: Final = frozenset({"tokenId", "at", "signature"})
+_STOPPED: Final = frozenset({"permission", "at", "signature"})
 _OFFERED: Final = frozenset({"tokenId", "released", "voided", "until"})
 _RECALLED: Final = frozenset({"designId", "revision", "at", "reasonDigest"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A token that its holder stopped, with the holder's signature."""
+    """A token that its holder stopped: the permission that it is made of, and the holder's signature of the stop."""
 
-    token_id: TokenId
+    permission: Reservation
     at: UnixSeconds
     signature: bytes
 
     def to_json(self) -> JsonValue:
         """Return the act as JSON."""
-        return {"tokenId": id_text(self.token_id), "at": self.at, "signature": base64url(self.signature)}
+        return {"permission": self.permission.to_json(), "at": self.at, "signature": base64url(self.signature)}
 
     @classmethod
     def from_json(cls, value: JsonValue) -> Self:
         """Return what `to_json` gave."""
         found = object_of(value, fields=_STOPPED)
         return cls(
-            TokenId(parse_id(found["tokenId"])),
+            Reservation.from_json(found["permission"]),
             UnixSeconds(integer_of(found["at"])),
             parse_base64url(found["signature"], max_bytes=0xFFFF),
         )
@@ -160,6 +167,20 @@ class Waiting:
     size: int
     entries: Sequence[bytes]
     forbidding: Forbidding
+
+    def check_follows(self, origin: str, size: int) -> None:
+        """Pass when nothing is missing between a log's checkpoint and these entries.
+
+        Errors: VerificationError `waiting-ahead`.
+        """
+        if self.origin == origin and self.size > size:
+            raise VerificationError(
+                "the checkpoint beside the waiting entries is older than they are: entries between them are missing",
+                step="waiting",
+                code="waiting-ahead",
+                expected=f"a checkpoint of {self.size} entries",
+                found=f"one of {size}",
+            )
 
     def encode(self, vault: KeyVault) -> bytes:
         """Return the file's bytes."""

@@ -109,7 +109,7 @@ async def report_outcome(
     )
     async with container.database.read() as reading:
         envelope = await service.check_report(reading, container, report)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         answer = await service.record_outcome(session, container, report, envelope)
     return OutcomeAnswer(
         promise=answer.promise,

@@ -17,9 +17,10 @@ from platemark_gateway.recovery.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class LogCopy:
-    """A log: how far it goes, whose copy it is, and where each of its files lies."""
+    """A log: whose copy it is, which epoch's and how far it goes, and where each of its files lies."""
 
     name: str
+    origin: str
     size: int
     files: Mapping[str, Path]
 
@@ -60,7 +61,7 @@ def furthest(manifest: Manifest, vault: KeyVault, copies: Iterable[tuple[str, Pa
     """
     found = [each for name, folder in copies if (each := _open(manifest, vault, name, folder)) is not None]
     if not found:
-        return LogCopy("nothing", 0, {})
+        return LogCopy("nothing", "", 0, {})
     best = max(found, key=lambda each: each.place)
     reader = best.reader()
     files: dict[str, Path] = {}
@@ -70,7 +71,7 @@ def furthest(manifest: Manifest, vault: KeyVault, copies: Iterable[tuple[str, Pa
         if reader.old_root(other.checkpoint.size) != other.checkpoint.root:
             raise LogForkedError(f"{other.name} and {best.name} have different logs")
         files |= other.files()
-    return LogCopy(best.name, best.checkpoint.size, files)
+    return LogCopy(best.name, best.checkpoint.origin, best.checkpoint.size, files)
 
 
 def _open(manifest: Manifest, vault: KeyVault, name: str, folder: Path) -> _Candidate | None:

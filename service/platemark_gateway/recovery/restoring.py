@@ -151,7 +151,7 @@ def _restore(
             copy_durably(found, stage / _NEW / LOG / path, mode=_PUBLIC_FILE)
         waiting = _waiting(source, data, tail)
         if waiting is not None:
-            Waiting.parse(waiting.read_bytes(), vault)
+            Waiting.parse(waiting.read_bytes(), vault).check_follows(log.origin, log.size)
             copy_durably(waiting, stage / _NEW / LOG / WAITING)
         database.stage(source / database.dump_name, stage / _DATABASE)
         sync_tree(stage)

@@ -34,7 +34,7 @@ TokenPath = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="a print
 async def reserve(body: ReservationRelay, container: Services) -> ReservationView:
     """Bring a holder's permission to the ledger; the same one again changes nothing."""
     await service.check_relay(container, body.reservation, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         row = await service.relay(session, container, body.reservation, body.signature)
         state = await service.state_of(session, container, row.token_id)
     return view_of(state)
@@ -67,7 +67,7 @@ async def reservation(token_id: TokenPath, container: Services, session: Reading
 async def issue_token(body: TokenOrder, container: Services, response: Response) -> IssuedToken:
     """Return the print token of a final reservation, sealed to its agent."""
     await service.check_ledger(container, body.request.token_id)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         sealed, expires_at = await service.issue(session, container, body.request, body.recipient_key, body.signature)
     response.headers["Cache-Control"] = "no-store"
     return IssuedToken(token=sealed, expires_at=expires_at)
@@ -81,7 +81,7 @@ async def stop_token(token_id: TokenPath, body: StopOrder, container: Services) 
         holder = await service.holder_of(reading, container, body.stop.token_id)
     digest = body.stop.digest(container.chain.deployment.ledger_domain())
     await signatures.check(container.chain, holder, digest, body.signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         await service.stop(session, container, body.stop, body.signature)
         state = await service.state_of(session, container, body.stop.token_id)
     return view_of(state)
@@ -98,14 +98,14 @@ async def close_token(
             raise UnauthenticatedError(
                 "sign in as the token's holder first", code="sign-in-needed", hint="POST /v1/sign-in/challenges"
             )
-        async with container.database.begin() as session:
+        async with container.database.answering() as session:
             close, signature = await service.offer_close(session, container, token, deadline, caller.address)
         return CloseOffer(close=close, gateway_signature=signature)
     async with container.database.read() as reading:
         digest = await service.closing_digest(reading, container, token, deadline)
         holder = await service.holder_of(reading, container, token)
     await signatures.check(container.chain, holder, digest, body.holder_signature)
-    async with container.database.begin() as session:
+    async with container.database.answering() as session:
         close, signature, transaction = await service.close(
             session, container, token, deadline, digest, body.holder_signature
         )

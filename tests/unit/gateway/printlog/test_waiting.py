@@ -11,11 +11,12 @@ from platemark.protocol.byte_text import base64url
 from platemark.protocol.units import DesignId, Digest32, TokenId, UnixSeconds
 from platemark_gateway.printlog.waiting import Forbidding, Offered, Recalled, Stopped, Waiting
 from platemark_gateway.vault.files import FileVault
+from sample_documents import RESERVATION
 from simulators.gateway import PASSPHRASE
 
 ACTS = Forbidding(
-    [Stopped(TokenId(2**255 + 1), UnixSeconds(1_800_000_000), b"\x01" * 65)],
-    [Offered(TokenId(3), 5, 1, UnixSeconds(1_800_003_600))],
+    [Stopped(RESERVATION, UnixSeconds(1_800_000_000), b"\x01" * 65)],
+    [Offered(TokenId(2**255 + 1), 5, 1, UnixSeconds(1_800_003_600))],
     [Recalled(DesignId(4), 65_535, UnixSeconds(1_800_000_001), Digest32(b"\x05" * 32))],
 )
 WAITING = Waiting("platemark/31337/log/1", 7, [b"\x01\x01 first", b"\x01\x02 second"], ACTS)
@@ -48,6 +49,15 @@ def test_another_vaults_is_refused(vault: FileVault, tmp_path: Path) -> None:
     with pytest.raises(VerificationError) as caught:
         Waiting.parse(WAITING.encode(vault), other)
     assert caught.value.code == "waiting-foreign"
+
+
+def test_entries_do_not_begin_after_the_checkpoint_beside_them(vault: FileVault) -> None:
+    WAITING.check_follows(WAITING.origin, 7)
+    WAITING.check_follows(WAITING.origin, 8)
+    WAITING.check_follows(WAITING.origin + "2", 1)  # another epoch repeats what came before
+    with pytest.raises(VerificationError) as caught:
+        WAITING.check_follows(WAITING.origin, 6)
+    assert caught.value.code == "waiting-ahead"
 
 
 @pytest.mark.parametrize("kind", ["entries", "stops", "offers", "recalls"])
