@@ -18,10 +18,11 @@ from typing import Final
 
 from benchmarks import sealing
 from benchmarks.paired import HEAD, alternate
-from platemark.auditor.batches import BatchReplay, unsigned
+from platemark.auditor.batches import BatchReplay
 from platemark.auditor.evidence import LogFiles
 from platemark.auditor.replay import batches_of
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState
+from platemark.auditor.signers import unsigned
 from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, Edge, LogReader, Tile, decode_entries, grow, root_from_tiles
 from platemark.protocol.units import TokenId
 from platemark.verify.counts import LogReplay

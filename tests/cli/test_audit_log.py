@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import simulators.dying_audit
-from platemark.auditor import replay
+from platemark.auditor import replay, signers
 from platemark.cli import audit
 from platemark.protocol.tiles import TILE_WIDTH
 from platemark.protocol.units import address_text
@@ -120,3 +120,31 @@ def test_state_of_another_policy_is_wrong_usage_and_afresh_replaces_it(tmp_path:
     assert GOING_ON in audited(tmp_path, *state).stderr
     assert GOING_ON not in audited(tmp_path, *narrower, "--afresh").stderr
     assert GOING_ON in audited(tmp_path, *narrower).stderr
+
+
+@pytest.mark.usefixtures("of_lies")
+@pytest.mark.parametrize("options,processes", [((), signers.usable_processors()), (("--processes", "3"), 3)])
+def test_signatures_are_checked_by_as_many_processes_as_are_named_or_there_are_processors(
+    options: tuple[str, ...], processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[int | str] = []
+
+    class Watched(signers.Signers):
+        def __init__(self, processes: int, *, on_progress: Callable[[str], None]) -> None:
+            super().__init__(processes, on_progress=on_progress)
+            passed.append(processes)
+
+        def close(self) -> None:
+            super().close()
+            passed.append("closed")
+
+    monkeypatch.setattr(signers, "Signers", Watched)
+    assert audited(tmp_path, *options).exit_code == 3
+    assert passed == [processes, "closed"]
+
+
+@pytest.mark.parametrize("command_name", [["log"], ["archive", "copy"]])
+def test_less_than_one_process_is_wrong_usage(command_name: list[str]) -> None:
+    ended = command("audit", *command_name, "--tiles", "log", "--processes", "0")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "invalid value for '--processes': at least 1" in ended.stderr

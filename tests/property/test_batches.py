@@ -1,6 +1,6 @@
 """A log replayed in batches: whatever its entries are, findings and counts are those of the replay one by one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platemark.auditor.batches import BatchReplay, unsigned
+from platemark.auditor import signers
+from platemark.auditor.batches import BatchReplay
 from platemark.auditor.replay_state import ReplayState
+from platemark.auditor.signers import Signers, Unsigned, unsigned
 from platemark.errors import VerificationError
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.log_entry import ClosedEntry, CloseReason, Result
@@ -156,12 +158,12 @@ def one_by_one(entries: Sequence[bytes], late_from: int) -> Any:
     return told(replay, findings)
 
 
-def in_batches(entries: Sequence[bytes], late_from: int, cuts: Sequence[int]) -> Any:
+def in_batches(entries: Sequence[bytes], late_from: int, cuts: Sequence[int], unsigned: Unsigned = unsigned) -> Any:
     with ReplayState() as state:
         replay = LogReplay(
             CHAIN, GATEWAY.address, contested, lambda at: anchored(at, late_from), note_print=state.note_print
         )
-        batches = BatchReplay(replay, state.note_prints)
+        batches = BatchReplay(replay, state.note_prints, unsigned)
         findings: list[Finding] = []
         bounds = [0, *sorted(cut for cut in cuts if cut < len(entries)), len(entries)]
         for low, high in pairwise(bounds):
@@ -185,19 +187,38 @@ def written(moves: Sequence[tuple[int, int | str]]) -> list[bytes]:
     return [data for data in found if data is not None]
 
 
+@pytest.fixture(scope="module")
+def in_processes() -> Generator[Signers]:
+    """Two processes, each of which checks three signatures at a time."""
+    with pytest.MonkeyPatch.context() as patched, Signers(2, fewest=1, on_progress=pytest.fail) as found:
+        patched.setattr(signers, "CHUNK", 3)
+        yield found
+
+
 PLACES = st.integers(0, 2)
 TRUTHS = st.lists(st.tuples(PLACES, st.sampled_from([0, 0, 0, 1, 1, 2, 3])), max_size=16)
 A_LIE = st.lists(st.tuples(PLACES, st.sampled_from(sorted(LIES))), max_size=2)
 CUTS = st.lists(st.integers(0, 36), max_size=4)
 
 
+LIVES = st.tuples(TRUTHS, A_LIE, TRUTHS, A_LIE, TRUTHS)
+
+
 @settings(max_examples=200)
-@given(st.tuples(TRUTHS, A_LIE, TRUTHS, A_LIE, TRUTHS), CUTS, st.integers(0, 60))
+@given(LIVES, CUTS, st.integers(0, 60))
 def test_batches_find_and_count_what_the_replay_of_each_entry_does(
     lives: tuple[list[tuple[int, int | str]], ...], cuts: list[int], late_from: int
 ) -> None:
     entries = written([move for life in lives for move in life])
     assert in_batches(entries, late_from, cuts) == one_by_one(entries, late_from)
+
+
+@given(LIVES, CUTS, st.integers(0, 60))
+def test_batches_whose_signatures_several_processes_check_find_and_count_the_same(
+    in_processes: Signers, lives: tuple[list[tuple[int, int | str]], ...], cuts: list[int], late_from: int
+) -> None:
+    entries = written([move for life in lives for move in life])
+    assert in_batches(entries, late_from, cuts, in_processes) == one_by_one(entries, late_from)
 
 
 @pytest.mark.parametrize("name", LIES)

@@ -14,6 +14,7 @@ from typing import Final
 
 from platemark.auditor.evidence import Evidence, LogFiles
 from platemark.auditor.replay import audit_log
+from platemark.auditor.signers import Unsigned, unsigned
 from platemark.errors import LocalError, UpstreamError, VerificationError
 from platemark.protocol.cid import Cid
 from platemark.sdk.files import make_folder, write_whole
@@ -82,7 +83,7 @@ class _KeptBlocks:
         return data
 
 
-def archive(evidence: Evidence, folder: Path) -> Report:
+def archive(evidence: Evidence, folder: Path, *, unsigned: Unsigned = unsigned) -> Report:
     """Audit a log, keep all that was read of it in a folder, and return the report, which is kept too.
 
     An archive holds what was found, lies included: it is evidence in any case. Where the audit fails and some of the
@@ -91,16 +92,17 @@ def archive(evidence: Evidence, folder: Path) -> Report:
     Args:
         evidence: What is read; its chain is not copied.
         folder: A new one, or that of an earlier archive of the same log.
+        unsigned: As `audit_log` takes it.
 
     Errors: those of `audit_log`; LocalError when the folder cannot be written.
     """
     make_folder(folder)
     blocks = _KeptBlocks(evidence.blocks, folder / BLOCKS)
     log = _KeptLog(evidence.log, folder / LOG, reuse=True)
-    report = audit_log(replace(evidence, blocks=blocks, log=log))
+    report = audit_log(replace(evidence, blocks=blocks, log=log), unsigned=unsigned)
     if report.failures and log.reused:
         log = _KeptLog(evidence.log, folder / LOG, reuse=False)
-        report = audit_log(replace(evidence, blocks=blocks, log=log))
+        report = audit_log(replace(evidence, blocks=blocks, log=log), unsigned=unsigned)
     log.finish()
     write_whole(folder / REPORT, json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode(), mode=0o644)
     return report

@@ -13,20 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from platemark.auditor.signers import Unsigned, unsigned
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol import log_entry
 from platemark.protocol.log_entry import VERSION, ClosedEntry, CloseReason, OutcomeEntry, RedeemedEntry
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
-from platemark.protocol.typed_data import Domain
-from platemark.protocol.units import Address, TokenId
+from platemark.protocol.units import TokenId
 from platemark.protocol.voucher import LAST_SEQUENCE
 from platemark.verify.counts import LogReplay, TokenCounts
 from platemark.verify.facts import ReservationFact
 from platemark.verify.report import Finding
-from platemark.verify.voucher import check_outcome, check_redeemed
 
-Unsigned = Callable[[Sequence[bytes], Sequence[Address], Domain], Collection[int]]
-"""Returns the places of what is no request and no outcome that the agent at the same place signed."""
 NotePrints = Callable[[Sequence[tuple[TokenId, Sequence[bytes]]]], Collection[TokenId]]
 """Remembers print ids (16 bytes) by token; returns the tokens that have one twice, of which it remembers none."""
 
@@ -38,23 +35,6 @@ _REQUEST: Final = np.dtype(
 )
 _OUTCOME: Final = np.dtype([*_HEAD, ("sequence", ">u4"), ("result", "u1"), ("spare", "u1"), ("rest", "V97")])
 _CLOSING: Final = np.dtype([*_HEAD, ("released", ">u4"), ("voided", ">u4"), ("reason", "u1")])
-
-
-def unsigned(entries: Sequence[bytes], agents: Sequence[Address], domain: Domain) -> list[int]:
-    """Implement `Unsigned`, one signature after the other."""
-    found: list[int] = []
-    for place, (data, agent) in enumerate(zip(entries, agents, strict=True)):
-        try:
-            match log_entry.decode(data):
-                case RedeemedEntry() as entry:
-                    check_redeemed(entry, agent, domain)
-                case OutcomeEntry() as entry:
-                    check_outcome(entry, agent, domain)
-                case ClosedEntry():
-                    found.append(place)
-        except (VerificationError, MalformedError):
-            found.append(place)
-    return found
 
 
 class BatchReplay:

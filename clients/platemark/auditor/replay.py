@@ -13,6 +13,7 @@ from typing import Final
 from platemark.auditor.batches import BatchReplay
 from platemark.auditor.evidence import Evidence, Origin
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState, saved_up_to
+from platemark.auditor.signers import Unsigned, unsigned
 from platemark.errors import MalformedError, UpstreamError, VerificationError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
@@ -90,13 +91,16 @@ class OpenLog:
     reader: LogReader
 
 
-def audit_log(evidence: Evidence, state: Path | None = None, *, keep: bool = True) -> Report:
+def audit_log(
+    evidence: Evidence, state: Path | None = None, *, keep: bool = True, unsigned: Unsigned = unsigned
+) -> Report:
     """Return the report on a whole log: who could have printed what, and whether the log and the chain agree.
 
     Args:
         evidence: What is read.
         state: File in which is saved how far the replay has come, and from which it goes on; else none is saved.
         keep: Whether the file stays when the log was replayed to its end, for a later audit of the same log.
+        unsigned: What checks the agents' signatures; `Signers` does it on several processors.
 
     Errors: UpstreamError when chain, blocks or log cannot be reached at all; those of `ReplayState` for a state that
         cannot be used, or is not of this log as it is now.
@@ -115,7 +119,7 @@ def audit_log(evidence: Evidence, state: Path | None = None, *, keep: bool = Tru
     log = open_log(report, evidence, origin, gateway, facts)
     if log is not None:
         with ReplayState(state) as saved:
-            if replay_log(report, evidence, facts, log, gateway, saved) and not keep:
+            if replay_log(report, evidence, facts, log, gateway, saved, unsigned) and not keep:
                 saved.forget()
         anchors(report, evidence, log, gateway)
     return report
@@ -448,7 +452,13 @@ def _signed(data: bytes, profiles: list[GatewayProfile]) -> tuple[GatewayProfile
 
 
 def replay_log(
-    report: Report, evidence: Evidence, facts: ChainFacts, log: OpenLog, gateway: GatewayFact, state: ReplayState
+    report: Report,
+    evidence: Evidence,
+    facts: ChainFacts,
+    log: OpenLog,
+    gateway: GatewayFact,
+    state: ReplayState,
+    unsigned: Unsigned,
 ) -> bool:
     """Replay every entry that the state does not have yet, and return whether none is left; steps 8, 11 and 13.
 
@@ -479,7 +489,7 @@ def replay_log(
         if replay.entries <= last:
             state.save(origin, log.reader, evidence.policy, trusted, replay, findings)
 
-    batches = BatchReplay(replay, state.note_prints)
+    batches = BatchReplay(replay, state.note_prints, unsigned)
     try:
         for batch in _told(evidence, batches_of(log.reader, replay.entries, last), replay, size):
             for found in batches.feed(batch):

@@ -19,6 +19,7 @@ from platemark.errors import MalformedError, UsageError
 if TYPE_CHECKING:
     from platemark.auditor.deployment import Claim
     from platemark.auditor.evidence import Evidence
+    from platemark.auditor.signers import Signers
     from platemark.protocol.canonical import JsonValue
     from platemark.protocol.passport import Passport
     from platemark.protocol.units import Address
@@ -58,6 +59,9 @@ Ledger = Annotated[
 Gateways = Annotated[
     list[str] | None, typer.Option("--accept-gateway", help="Only these gateways' words count; may be repeated.")
 ]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="How many processes check signatures; one a processor by default.")
+]
 
 
 @app.command("log")
@@ -81,6 +85,7 @@ def log(
             "--state", help="Keep in this file how far the replay came; a later audit of the log goes on from there."
         ),
     ] = None,
+    processes: Processes = None,
     *,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Replay from the first entry, whatever an earlier audit left.")
@@ -107,7 +112,8 @@ def log(
         with disk_errors(path):
             path.unlink(missing_ok=True)
     invocation.unfinished.hint = "the same command goes on where this one stopped"
-    return _finish(invocation, audit_log(evidence, path, keep=state is not None), html, sign)
+    signers = _signers(invocation, evidence, processes)
+    return _finish(invocation, audit_log(evidence, path, keep=state is not None, unsigned=signers), html, sign)
 
 
 @app.command("archive")
@@ -120,13 +126,15 @@ def archive(
     sign: Sign = None,
     also_rpc: OtherRpc = None,
     accept_gateway: Gateways = None,
+    processes: Processes = None,
 ) -> int:
     """Audit a whole log and keep a copy of all that was read but the chain: audits go on when the gateway is gone."""
     from platemark.auditor.archive import BLOCKS, LOG
     from platemark.auditor.archive import archive as make_archive
 
     invocation = _begun(context, html, sign=sign)
-    report = make_archive(evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway), folder)
+    evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
+    report = make_archive(evidence, folder, unsigned=_signers(invocation, evidence, processes))
     code = _finish(invocation, report, html, sign)
     invocation.ui.tell(f"audit it again: platemark audit log --tiles {folder / LOG} --blocks {folder / BLOCKS}")
     return code
@@ -542,6 +550,14 @@ def evidence_of(
     )
     invocation.opened.callback(evidence.close)
     return evidence
+
+
+def _signers(invocation: Invocation, evidence: "Evidence", processes: int | None) -> "Signers":
+    """Return what checks the signatures of a log; its processes are ended when the command ends."""
+    from platemark.auditor.signers import Signers, usable_processors
+
+    signers = Signers(processes or usable_processors(), on_progress=evidence.on_progress)
+    return invocation.opened.enter_context(signers)
 
 
 def _check_blocks(blocks: str | None, tiles: str | None) -> None:
