@@ -5,6 +5,9 @@ the files, holds each bundle against the root and replays every entry with its s
 log` saves it; only the signers are not recovered. One baseline hashes the same files whole, with one call for each; the
 other makes the calls that the tree cannot do without, one for each leaf and node: the floor of what is written in
 Python.
+
+Signatures are checked a batch at a time, in one process and in one for each processor, by the clock on the wall: other
+work on the machine tells on both.
 """
 
 import hashlib
@@ -22,7 +25,7 @@ from platemark.auditor.batches import BatchReplay
 from platemark.auditor.evidence import LogFiles
 from platemark.auditor.replay import batches_of
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState
-from platemark.auditor.signers import unsigned
+from platemark.auditor.signers import Signers, Unsigned, unsigned, usable_processors
 from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, Edge, LogReader, Tile, decode_entries, grow, root_from_tiles
 from platemark.protocol.units import TokenId
 from platemark.verify.counts import LogReplay
@@ -97,13 +100,35 @@ def replay(folder: Path, entries: int) -> None:
         raise AssertionError("the log does not fit the chain")
 
 
-def _signatures() -> float:
-    """Return how many microseconds of a processor the check of one signature takes."""
-    entries = [redeemed(1).to_bytes(), ended(1).to_bytes()] * (_SIGNATURES // 2)
-    started = time.process_time()
+def _check(signatures: int, unsigned: Unsigned) -> None:
+    entries = [redeemed(1).to_bytes(), ended(1).to_bytes()] * (signatures // 2)
     if unsigned(entries, [AGENT.address] * len(entries), LEDGER_DOMAIN):
         raise AssertionError("the agent signed them")
+
+
+def _signatures() -> float:
+    """Return how many microseconds of a processor the check of one signature takes."""
+    started = time.process_time()
+    _check(_SIGNATURES, unsigned)
     return (time.process_time() - started) / _SIGNATURES * 1e6
+
+
+async def _in_processes(pairs: int) -> str:
+    """Return the line of a table: signatures a second in this process, and in one for each processor once they run."""
+
+    def paced(unsigned: Unsigned) -> Callable[[], Awaitable[float]]:
+        async def measure() -> float:
+            started = time.perf_counter()
+            _check(SAVED_ENTRIES, unsigned)
+            return SAVED_ENTRIES / (time.perf_counter() - started)
+
+        return measure
+
+    processes = usable_processors()
+    with Signers(processes) as signers:
+        _check(SAVED_ENTRIES, signers)
+        found = await alternate(pairs, paced(unsigned), paced(signers))
+    return found.row(f"check signatures in {processes} processes; in one", "signatures/s", None)
 
 
 async def run(*, pairs: int, entries: int) -> list[str]:
@@ -127,6 +152,7 @@ async def run(*, pairs: int, entries: int) -> list[str]:
         HEAD,
         files.row(f"replay {entries:,} entries; SHA-256 of their files", "entries/s", BAR),
         tree.row(f"replay {entries:,} entries; SHA-256 of leaves and nodes", "entries/s", None),
+        await _in_processes(pairs),
         "",
         f"Memory added: {least:.0f} MiB by {entries // 10:,} entries, {most:.0f} MiB by {entries:,}.",
         f"One signature: {_signatures():,.0f} µs of a processor.",
