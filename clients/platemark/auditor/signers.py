@@ -9,8 +9,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Final, Self
 
 from platemark.errors import MalformedError, VerificationError
@@ -56,7 +57,10 @@ def usable_processors() -> int:
 
 
 class Signers:
-    """Implements `Unsigned` with so many processes; with one, and for small batches, in the one that asks."""
+    """Implements `Unsigned` with so many processes; with one, and for small batches, in the one that asks.
+
+    They import the program's main module, which must begin its work under `if __name__ == "__main__"`.
+    """
 
     def __init__(
         self, processes: int, *, fewest: int = FEWEST, on_progress: Callable[[str], None] = lambda _: None
@@ -95,16 +99,29 @@ class Signers:
             context = multiprocessing.get_context("spawn")  # a fork copies the locks of threads that it has not
             self._pool = ProcessPoolExecutor(self._processes, context, _follow_parent)
         starts = range(0, len(entries), CHUNK)
-        # A process starts when it is given something, and keeps the mask: Ctrl-C is for the one that it works for.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _uninterrupted():  # a process starts when it is given something
             asked = [
                 self._pool.submit(unsigned, entries[start : start + CHUNK], agents[start : start + CHUNK], domain)
                 for start in starts
             ]
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return [start + place for start, found in zip(starts, asked, strict=True) for place in found.result()]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block, and never come to the processes that start in it."""
+    is_main, came = threading.current_thread() is threading.main_thread(), threading.Event()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # is handed down
+    # Where it is blocked in this thread, another takes it, and Python's own handler interrupts this one all the same.
+    before = signal.signal(signal.SIGINT, lambda *_: came.set()) if is_main else None
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+        if came.is_set():
+            signal.raise_signal(signal.SIGINT)
 
 
 def _follow_parent() -> None:
