@@ -111,9 +111,9 @@ class Signers:
 def _uninterrupted() -> Iterator[None]:
     """Let Ctrl-C wait until the end of the block, and never come to the processes that start in it."""
     is_main, came = threading.current_thread() is threading.main_thread(), threading.Event()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # is handed down
     # Where it is blocked in this thread, another takes it, and Python's own handler interrupts this one all the same.
     before = signal.signal(signal.SIGINT, lambda *_: came.set()) if is_main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # is handed down
     try:
         yield
     finally:
