@@ -125,6 +125,19 @@ async def test_a_passport_proves_both_entries_against_the_anchor(agent: Agent, g
     found.receipt.envelope.verify_agent(agent.key.address)
 
 
+async def test_a_passport_stays_the_same_when_the_log_is_anchored_again(
+    agent: Agent, gateway: SimulatedGateway
+) -> None:
+    await agent.redeem(1)
+    await agent.finish(1)
+    await anchored(gateway)
+    path = f"/v1/parts/{serial_of(agent.token_id, 1)}/passport"
+    first = (await gateway.client.get(path)).content
+    await agent.redeem(2)
+    await anchored(gateway)
+    assert (await gateway.client.get(path)).content == first
+
+
 async def test_a_private_designs_passport_opens_nothing_that_confirms_a_guess(gateway: SimulatedGateway) -> None:
     designer = Designer(gateway, private=True)
     agent = Agent(gateway, designer)

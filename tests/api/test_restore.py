@@ -136,7 +136,8 @@ async def test_a_token_that_ended_stays_ended(agent: Agent, gateway: SimulatedGa
     await publish(gateway)
     await restore(gateway, backup)
     await reconcile.step(gateway.container)
-    assert (await agent.send(agent.request(2))).json()["code"] == "token-closed"
+    assert (await agent.state())["stopped"], "the log says why it ended"
+    assert (await agent.send(agent.request(2))).json()["code"] == "token-stopped"
 
 
 async def test_a_log_whose_tokens_are_not_indexed_waits_for_the_index(agent: Agent, gateway: SimulatedGateway) -> None:

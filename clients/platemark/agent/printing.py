@@ -40,7 +40,7 @@ from platemark.protocol.permission import AgentSeed
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import MAX_ATTEMPTS, Envelope, Material
 from platemark.protocol.serial import serial_of
-from platemark.protocol.units import Digest32, TokenId, digest_text
+from platemark.protocol.units import Digest32, TokenId, digest_text, id_text
 from platemark.protocol.voucher import IntendedPrint, RedemptionRequest
 from platemark.sdk.answers import OutcomeAnswer, PrintAnswer
 from platemark.sdk.clock import Clock
@@ -166,7 +166,8 @@ class PrintingAgent:
     ) -> tuple[Made, Reported | None]:
         """Return a product made and, unless somebody wants to `inspect` it first, reported.
 
-        A release that an earlier run left open is printed before anything new is redeemed.
+        A release that an earlier run left open is printed before anything new is redeemed. One whose product an earlier
+        run has made is nobody's guess: it is refused until somebody has said how it came out (`report`).
 
         Args:
             token_id: The print token.
@@ -176,10 +177,18 @@ class PrintingAgent:
             attempts: How often it is tried with one release before the print is reported as failed.
             inspect: Leave the outcome to `report`.
 
-        Errors: those of `prepare`, `redeem`, `print_released` and `report`.
+        Errors: those of `prepare`, `redeem`, `print_released` and `report`; RefusedError `outcome-missing`.
         """
         job = self.prepare(token_id, printers, material=material)
         with self.claimed_use(job, printers, references=references) as use:
+            if self._made(job, use.sequence).complete:
+                raise RefusedError(
+                    f"print {use.sequence} was made by an earlier run, and how it came out is not reported",
+                    kind=Kind.CONFLICT,
+                    code="outcome-missing",
+                    hint=f"inspect it, then platemark outcome {id_text(token_id)[:14]} --print {use.sequence} "
+                    "--result completed",
+                )
             made = self.print_released(job, use, printers, attempts=attempts)
         if made.cancelled or (inspect and made.complete):
             return made, None

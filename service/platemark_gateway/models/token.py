@@ -19,7 +19,7 @@ class Token(SeenOnChain, Base):
     `voided` how many outcomes gave their print back. `wrapped_token` is the issued token (compact JWS), encrypted by
     the vault under the token's id; a token with `issued_at` and without it is lost, with the vault. What forbids
     (`stopped_at`, `closing_until`, `closed_block`, `reclaimed_block`) counts as soon as it is there. `ended_at` is set
-    with the token's last log entry.
+    with the token's last log entry. `stop_signature` is empty where a restore knows the stop from the log alone.
     """
 
     __tablename__ = "tokens"

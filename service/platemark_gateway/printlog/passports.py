@@ -64,15 +64,12 @@ async def look_up(session: AsyncSession, container: Container, serial: str) -> P
         return Part(serial, Status.UNKNOWN)
     _, _, revision, _ = await repository.documents_of(session, token)
     outcome = await repository.outcome_of(session, known.token_id, known.sequence)
-    anchor = await _anchor(session, container)
-    positions = await repository.positions(session, _leaves(known, outcome))
+    anchor = await _anchor(session, container, await repository.positions(session, _leaves(known, outcome)))
     if outcome is not None and outcome.result != 1:
         status = Status.VOIDED
     elif revision is not None and (revision.recalled_block is not None or revision.recall_signed_at is not None):
         status = Status.RECALLED
-    elif not _is_anchored(anchor, positions) or (
-        outcome is None and may_still_end(token, await now_of(session, container))
-    ):
+    elif anchor is None or (outcome is None and may_still_end(token, await now_of(session, container))):
         status = Status.PROVISIONAL
     else:
         status = Status.VALID
@@ -95,7 +92,7 @@ async def passport(container: Container, serial: str) -> Passport:
         documents = await _documents(session, container, serial)
     manifest = await _manifest(container, documents)
     signer = _signer(container, documents.profile)
-    anchor = documents.anchor if _is_anchored(documents.anchor, documents.positions) else None
+    anchor = documents.anchor
     profile = documents.profile
     logged = await asyncio.to_thread(_logged, container, documents, anchor)
     outcome = documents.outcome
@@ -148,7 +145,7 @@ async def _documents(session: AsyncSession, container: Container, serial: str) -
         raise errors.passport_incomplete("the holder's signature of the permission, which others relayed")
     outcome = await repository.outcome_of(session, known.token_id, known.sequence)
     positions = await repository.positions(session, _leaves(known, outcome))
-    anchor = await _anchor(session, container)
+    anchor = await _anchor(session, container, positions)
     return _Documents(
         serial=serial,
         known=known,
@@ -168,17 +165,17 @@ def _leaves(known: Print, outcome: PrintOutcome | None) -> list[Digest32]:
     return [known.leaf_hash] if outcome is None else [known.leaf_hash, outcome.leaf_hash]
 
 
-async def _anchor(session: AsyncSession, container: Container) -> LogAnchor | None:
+async def _anchor(
+    session: AsyncSession, container: Container, positions: dict[Digest32, tuple[int | None, bytes]]
+) -> LogAnchor | None:
+    """Return the first final anchor over all of a part's entries, so that its passport stays the same from then on."""
     progress = await container.index.progress(session)
     head = await repository.head(session)
-    if progress is None or head is None:
+    placed = [position for position, _ in positions.values() if position is not None]
+    if progress is None or head is None or not placed or len(placed) < len(positions):
         return None
-    return await repository.last_anchor(session, container.vault.account, head.epoch, up_to_block=progress.final.number)
-
-
-def _is_anchored(anchor: LogAnchor | None, positions: dict[Digest32, tuple[int | None, bytes]]) -> bool:
-    return anchor is not None and all(
-        position is not None and position < anchor.size for position, _ in positions.values()
+    return await repository.anchor_over(
+        session, container.vault.account, head.epoch, max(placed), up_to_block=progress.final.number
     )
 
 

@@ -21,7 +21,7 @@ from platemark.errors import MalformedError
 from platemark.protocol import merkle
 from platemark.protocol.accounts import recover
 from platemark.protocol.checkpoint import Checkpoint
-from platemark.protocol.log_entry import ClosedEntry, LogEntry, OutcomeEntry, RedeemedEntry, decode
+from platemark.protocol.log_entry import ClosedEntry, CloseReason, LogEntry, OutcomeEntry, RedeemedEntry, decode
 from platemark.protocol.serial import serial_of
 from platemark.protocol.tiles import LogReader
 from platemark.protocol.typed_data import Reservation, Terms
@@ -229,6 +229,9 @@ class _Counting:
                 if (entry.released, entry.voided) != (token.released, token.voided):
                     raise LogForkedError("a token ended in the log with other counts than its entries give")
                 token.ended_at = now
+                if entry.reason is CloseReason.STOPPED and token.stopped_at is None:
+                    # The log tells that it was stopped; the holder's signature of that is lost.
+                    token.stopped_at, token.stop_signature = now, b""
 
     async def _token(self, token_id: TokenId) -> Token:
         found = await self.session.get(Token, token_id, with_for_update=True, populate_existing=True)

@@ -178,6 +178,23 @@ async def first_anchor(session: AsyncSession, gateway: Address, position: int, *
     )
 
 
+async def anchor_over(
+    session: AsyncSession, gateway: Address, epoch: int, position: int, *, up_to_block: int
+) -> LogAnchor | None:
+    """Return the smallest anchor of an epoch that covers a position and is in a block up to `up_to_block`."""
+    return await session.scalar(
+        select(LogAnchor)
+        .where(
+            LogAnchor.gateway == gateway,
+            LogAnchor.epoch == epoch,
+            LogAnchor.size > position,
+            LogAnchor.seen_block <= up_to_block,
+        )
+        .order_by(LogAnchor.size)
+        .limit(1)
+    )
+
+
 async def anchors(session: AsyncSession, gateway: Address, epoch: int) -> Sequence[LogAnchor]:
     """Return the anchors of an epoch that stand on the ledger, smallest first."""
     rows = await session.scalars(

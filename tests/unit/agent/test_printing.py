@@ -189,6 +189,22 @@ def test_a_print_can_wait_for_inspection_and_be_rejected(world: World, spool: Sp
     assert refused.value.code == "outcome-final"
 
 
+def test_what_waits_for_inspection_is_not_reported_by_the_next_run(world: World, spool: Spool) -> None:
+    agent, token_id = agent_of(world, spool), world.record.token_id
+    made, _ = agent.print_one(token_id, ["ada"], inspect=True)
+    for inspect in (False, True):
+        with pytest.raises(RefusedError) as refused:
+            agent.print_one(token_id, ["ada"], inspect=inspect)
+        assert refused.value.code == "outcome-missing"
+        assert refused.value.hint is not None
+        assert f"--print {made.sequence} --result completed" in refused.value.hint
+    assert world.released == made.sequence, "nothing new was redeemed"
+    agent.report(token_id, made.sequence, Result.REJECTED, job=agent.prepare(token_id, ["ada"]))
+    later, reported = agent.print_one(token_id, ["ada"])
+    assert reported is not None
+    assert (later.sequence, reported.result) == (made.sequence + 1, Result.COMPLETED)
+
+
 def test_a_print_whose_receipt_was_erased_is_not_reported_again(world: World, spool: Spool) -> None:
     agent, token_id = agent_of(world, spool), world.record.token_id
     made, _ = agent.print_one(token_id, ["ada"], references=["the order of Anna"])
