@@ -25,7 +25,7 @@ from platemark.protocol.receipt import Envelope, Receipt
 from platemark.protocol.release import Release, seal_package
 from platemark.protocol.sealed_file import seal
 from platemark.protocol.terms_document import TermsDocument
-from platemark.protocol.typed_data import Outcome, Registration, Terms
+from platemark.protocol.typed_data import Outcome, Registration, Reservation, Terms
 from platemark.protocol.units import Address, DesignId, Digest32, LicenseId, TokenId, UnixSeconds
 from platemark.protocol.voucher import SignedRequest
 from platemark.sdk.answers import LicenseState, OutcomeAnswer, PrintAnswer
@@ -80,6 +80,7 @@ class World:
     outcomes: dict[int, OutcomeAnswer] = field(default_factory=dict)
     reports: dict[int, bytes] = field(default_factory=dict)
     sent: list[bytes] = field(default_factory=list)
+    permitted: list[tuple[Reservation, bytes]] = field(default_factory=list)
     before_count: Nothing = lambda: None
     after_count: Nothing = lambda: None
     change_release: Callable[[Release], Release] = lambda release: release
@@ -98,6 +99,9 @@ class World:
         design_id = DesignId(int.from_bytes(self.registration.digest(sample.REGISTRY_DOMAIN), "big"))
         gateway = self.terms.gateway
         return LicenseState(license_id, design_id, gateway, 1, self.terms, 10, False, "final", None, None)
+
+    def reserve(self, reservation: Reservation, signature: bytes) -> None:
+        self.permitted.append((reservation, signature))
 
     def redeem(self, request: bytes) -> PrintAnswer:
         self.sent.append(request)

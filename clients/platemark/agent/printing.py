@@ -40,6 +40,7 @@ from platemark.protocol.permission import AgentSeed
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.receipt import MAX_ATTEMPTS, Envelope, Material
 from platemark.protocol.serial import serial_of
+from platemark.protocol.typed_data import Reservation
 from platemark.protocol.units import Digest32, TokenId, digest_text, id_text
 from platemark.protocol.voucher import IntendedPrint, RedemptionRequest
 from platemark.sdk.answers import OutcomeAnswer, PrintAnswer
@@ -53,6 +54,10 @@ _TOKEN_CLAIM_SECONDS: Final = 60.0
 
 class PrintDesk(LicenseDesk, Protocol):
     """The part of a gateway that a printing agent talks to."""
+
+    def reserve(self, reservation: Reservation, signature: bytes) -> object:
+        """Take a permission with its holder's signature; again is harmless."""
+        ...
 
     def redeem(self, request: bytes) -> PrintAnswer:
         """Return the release and sealed key for a request's bytes."""
@@ -102,6 +107,11 @@ class Made:
     def complete(self) -> bool:
         """Whether all bodies of the product were made."""
         return not self.missing
+
+    @property
+    def awaits_inspection(self) -> bool:
+        """Whether all bodies were made, to be inspected before anything is reported."""
+        return self.complete and self.history.attempts[-1][0].inspect
 
     @property
     def cancelled(self) -> bool:
@@ -166,8 +176,8 @@ class PrintingAgent:
     ) -> tuple[Made, Reported | None]:
         """Return a product made and, unless somebody wants to `inspect` it first, reported.
 
-        A release that an earlier run left open is printed before anything new is redeemed. One whose product an earlier
-        run has made is nobody's guess: it is refused until somebody has said how it came out (`report`).
+        A release that an earlier run left open is printed and reported before anything new is redeemed; but nothing is
+        while its product waits for inspection, until somebody has said how it came out (`report`).
 
         Args:
             token_id: The print token.
@@ -181,15 +191,15 @@ class PrintingAgent:
         """
         job = self.prepare(token_id, printers, material=material)
         with self.claimed_use(job, printers, references=references) as use:
-            if self._made(job, use.sequence).complete:
+            if self._made(job, use.sequence).awaits_inspection:
                 raise RefusedError(
-                    f"print {use.sequence} was made by an earlier run, and how it came out is not reported",
+                    f"print {use.sequence} was made by an earlier run and is to be inspected first",
                     kind=Kind.CONFLICT,
                     code="outcome-missing",
                     hint=f"inspect it, then platemark outcome {id_text(token_id)[:14]} --print {use.sequence} "
                     "--result completed",
                 )
-            made = self.print_released(job, use, printers, attempts=attempts)
+            made = self.print_released(job, use, printers, attempts=attempts, inspect=inspect)
         if made.cancelled or (inspect and made.complete):
             return made, None
         result = Result.COMPLETED if made.complete else Result.FAILED
@@ -311,7 +321,9 @@ class PrintingAgent:
 
     # --- 3 to 5 open, slice, print ---------------------------------------------------------------------
 
-    def print_released(self, job: Job, use: Use, printers: Sequence[str], *, attempts: int = 2) -> Made:
+    def print_released(
+        self, job: Job, use: Use, printers: Sequence[str], *, attempts: int = 2, inspect: bool = False
+    ) -> Made:
         """Steps 3 to 5: return what was made of a released use; the caller holds the claim on it.
 
         Errors: VerificationError when release or files are not what was bought; errors of slicer and printer.
@@ -330,18 +342,18 @@ class PrintingAgent:
             if made.complete:
                 break
             printer = self._printer(printers[number % len(printers)])
-            end = self._attempt(job, sequence, made, meshes, printer)
+            end = self._attempt(job, made, meshes, printer, inspect=inspect)
             made = self._made(job, sequence)
             if end.result is Result.CANCELLED:
                 break
         return made
 
-    def _attempt(self, job: Job, sequence: int, made: Made, meshes: Mapping[str, Mesh], printer: Printer) -> End:
+    def _attempt(self, job: Job, made: Made, meshes: Mapping[str, Mesh], printer: Printer, *, inspect: bool) -> End:
         if len(made.history.attempts) >= MAX_ATTEMPTS:
             raise RefusedError(
                 f"a print is tried {MAX_ATTEMPTS} times at most", kind=Kind.CONFLICT, code="attempts-spent"
             )
-        token_id = job.token.token_id
+        token_id, sequence = made.token_id, made.sequence
         slicer = check_printer(job.manifest, job.document.demands(), printer, self.slicers)
         supports = bool(job.manifest.constraints.supports)
         sliced = {
@@ -355,6 +367,7 @@ class PrintingAgent:
             started_at=self.clock.now(),
             bodies=made.missing,
             estimate=_together(sliced[body.part].estimates for body in made.missing),
+            inspect=inspect,
         )
         if self.keep_gcode is not None:
             number = 1 + len(made.history.attempts)
@@ -470,11 +483,12 @@ class PrintingAgent:
             return self._send_report(record, machine, use)
 
     def resend(self, token_id: TokenId) -> list[Reported]:
-        """Send all outcomes again, and return the answers: a gateway that has one answers as before.
+        """Send permission and all outcomes again, and return the answers: a gateway that has one answers as before.
 
         Those that were acknowledged too: a gateway that was restored from a backup may have lost them.
         """
         record = self.spool.token(token_id)
+        self.desk.reserve(record.reservation, record.holder_signature)
         sent: list[Reported] = []
         for use in self.spool.machine(token_id).reports:
             with self.spool.claim(token_id, use.sequence):

@@ -44,7 +44,10 @@ _MINUTE: Final = Decimal(60)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is known of an attempt when it begins; `gcode_sha256` is of all its G-code, one body after the other."""
+    """What is known of an attempt when it begins; `gcode_sha256` is of all its G-code, one body after the other.
+
+    `inspect`: what comes of it is to be inspected before anything is reported.
+    """
 
     printer: receipt.Printer
     slicer: str
@@ -54,6 +57,7 @@ class Start:
     started_at: UnixSeconds
     bodies: tuple[Body, ...]
     estimate: Estimates
+    inspect: bool = False
 
     @classmethod
     def of(
@@ -65,6 +69,7 @@ class Start:
         started_at: UnixSeconds,
         bodies: Sequence[Body],
         estimate: Estimates,
+        inspect: bool,
     ) -> Self:
         """Return the start of an attempt on this printer with this slicer."""
         return cls(
@@ -76,6 +81,7 @@ class Start:
             started_at,
             tuple(bodies),
             estimate,
+            inspect,
         )
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -90,12 +96,13 @@ class Start:
             "bodies": [[body.part, body.index] for body in self.bodies],
             "estimatedGrams": decimal_text(self.estimate.grams),
             "estimatedSeconds": self.estimate.duration_seconds,
+            "inspect": self.inspect,
         }
 
     @classmethod
     def from_json(cls, value: JsonValue) -> Self:
         """Return the start that `to_json` wrote; errors: MalformedError."""
-        found = object_of(value, fields=_START_FIELDS)
+        found = object_of(value, fields=_START_FIELDS, optional=frozenset({"inspect"}))
         return cls(
             printer=receipt.Printer.from_json(found["printer"]),
             slicer=text_of(found["slicer"]),
@@ -105,6 +112,7 @@ class Start:
             started_at=UnixSeconds(integer_of(found["startedAt"])),
             bodies=tuple(_body(item) for item in canonical.list_of(found["bodies"], max_items=receipt.MAX_OBJECTS)),
             estimate=Estimates(parse_decimal(found["estimatedGrams"]), integer_of(found["estimatedSeconds"])),
+            inspect=found.get("inspect") is True,
         )
 
 

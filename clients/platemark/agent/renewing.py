@@ -34,11 +34,19 @@ def check_renewable(state: ReservationState, design: DesignState, revision: int,
         revision: The revision that would be reserved.
         machine: What this agent did with the token; None where another agent held it.
 
-    Errors: RefusedError `count-spent`, `key-not-deposited`, `outcome-missing`.
+    Errors: RefusedError `count-spent`, `revision-recalled`, `key-not-deposited`, `outcome-missing`.
     """
     if state.prints_returned == 0:
         raise RefusedError("nothing is left of the token", kind=Kind.CONFLICT, code="count-spent")
-    if not any(found.revision == revision and found.state == "deposited" for found in design.revisions):
+    known = {found.revision: found.state for found in design.revisions}
+    if known.get(revision) == "recalled":
+        raise RefusedError(
+            "the revision was recalled: nothing is reserved of it any more",
+            kind=Kind.CONFLICT,
+            code="revision-recalled",
+            hint="have what is left given back: platemark token close",
+        )
+    if known.get(revision) != "deposited":
         raise RefusedError(
             "the gateway has no key for the design yet",
             kind=Kind.CONFLICT,

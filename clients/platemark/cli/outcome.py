@@ -26,7 +26,8 @@ def outcome(
     material: Annotated[str | None, typer.Option(help="What it was made of, for the receipt.")] = None,
     lot: Annotated[str, typer.Option(help="The material's lot.")] = "",
     resend: Annotated[
-        bool, typer.Option("--resend", help="Send all outcomes again: a gateway that lost some records them.")
+        bool,
+        typer.Option("--resend", help="Send permission and all outcomes again: a gateway that lost some records them."),
     ] = False,
     ipfs: Ipfs = None,
 ) -> None:

@@ -142,7 +142,10 @@ async def _documents(session: AsyncSession, container: Container, serial: str) -
     if design is None or first is None or revision is None or license_row is None:
         raise errors.passport_incomplete("the design's registration or terms")
     if token.holder_signature is None:
-        raise errors.passport_incomplete("the holder's signature of the permission, which others relayed")
+        raise errors.passport_incomplete(
+            "the holder's signature of the permission, which others relayed or a restore lost,",
+            hint="the print centre has it: platemark outcome TOKEN --resend",
+        )
     outcome = await repository.outcome_of(session, known.token_id, known.sequence)
     positions = await repository.positions(session, _leaves(known, outcome))
     anchor = await _anchor(session, container, positions)

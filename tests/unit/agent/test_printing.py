@@ -486,6 +486,7 @@ def test_a_gateway_that_lost_an_outcome_alone_is_given_it_again(world: World, sp
     assert list(world.reports) == [first.sequence]
     assert agent.resend(world.record.token_id) == [once, twice]
     assert world.reports == reports
+    assert world.permitted == [(world.record.reservation, world.record.holder_signature)]
 
 
 # --- dying

@@ -70,7 +70,7 @@ def test_a_token_whose_design_is_deposited_again_can_be_renewed() -> None:
 
 
 def test_a_token_is_not_closed_when_nothing_could_take_its_place() -> None:
-    assert refused(counts(), DEPOSITED, 1, None) == "key-not-deposited"
+    assert refused(counts(), DEPOSITED, 1, None) == "revision-recalled"
     assert refused(counts(), DEPOSITED, 3, None) == "key-not-deposited"
     assert refused(counts(released=10), DEPOSITED, 2, None) == "count-spent"
 
