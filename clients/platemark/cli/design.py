@@ -210,6 +210,8 @@ def affected(
     with run.connect(run.account) as connection:
         items = list(connection.client.affected(number, revision))
         bound = bound_licenses(connection.client.licenses(number), revision)
+        revisions = connection.client.design(number).revisions
+        is_recalled = any(found.revision == revision and found.state == "recalled" for found in revisions)
     owed = debts(items)
     if csv is not None:
         from platemark.auditor.render import csv_text
@@ -236,6 +238,8 @@ def affected(
             for item in items
         ],
     )
+    if not is_recalled:
+        run.ui.tell("the revision is not recalled; a recall now would have these consequences:")
     for line in _owing_lines(owed, bound):
         run.ui.tell(line)
 
@@ -366,7 +370,7 @@ def _owing(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> dict[str,
 def _owing_lines(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> list[str]:
     lines = [
         f"{address_text(debt.holder)} is owed {plural(debt.replacements, 'replacement')}"
-        f" ({debt.pending} more may come) and gets {plural(debt.returns, 'reserved print')} back"
+        f" ({debt.pending} more may come) and may take {plural(debt.returns, 'reserved print')} back"
         for debt in owed
         if debt.replacements or debt.pending or debt.returns
     ] or ["nobody is owed a part or has reserved prints left"]

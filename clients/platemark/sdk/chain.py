@@ -30,6 +30,9 @@ CONTRACTS: Final[tuple[ContractName, ...]] = ("DesignRegistry", "PrintLicense", 
 EMBEDDED_CHAIN_ID: Final = 480_215
 """The chain that `platemark-gateway dev` runs, unless it was told another number; it has a faucet."""
 _TIMEOUT_SECONDS: Final = 20
+_CONNECT_SECONDS: Final = 5
+_TRIES: Final = 3
+"""How often an endpoint is called that cannot be connected to."""
 _FUND_SECONDS: Final = 60
 _METHOD_NOT_FOUND: Final = -32601
 _BUSY_STATUS: Final = 429
@@ -410,11 +413,16 @@ class ChainClient:
 
     def _node(self) -> "Web3":
         if self._web3 is None:
+            from requests import ConnectionError as NotReached
             from requests import Session
             from web3 import Web3
+            from web3.providers.rpc.utils import ExceptionRetryConfiguration
 
             self._session = Session()
-            provider = Web3.HTTPProvider(self.url, {"timeout": self._timeout}, self._session)
+            # One that hangs is not asked again and again: each time would be as long as the first.
+            retrying = ExceptionRetryConfiguration([NotReached], retries=_TRIES)
+            timeouts = {"timeout": (min(_CONNECT_SECONDS, self._timeout), self._timeout)}
+            provider = Web3.HTTPProvider(self.url, timeouts, self._session, exception_retry_configuration=retrying)
             self._web3 = Web3(provider)
             self._web3.middleware_onion.remove("validation")  # it asks for the chain's id before every call
         return self._web3

@@ -1,6 +1,7 @@
 """How a chain endpoint's answers and failures become values and errors; a small server plays the endpoint."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,6 +152,21 @@ def test_nobody_at_the_address_is_an_upstream_error_without_the_address_secrets(
         chain.chain_id()
     assert caught.value.code == "rpc-unreachable"
     assert "secret-key" not in f"{caught.value.message} {caught.value.hint} {chain!r}"
+
+
+def test_an_endpoint_that_hangs_is_waited_for_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        chain = ChainClient(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_seconds=0.2)
+        with pytest.raises(UpstreamError) as caught:
+            chain.chain_id()
+        chain.close()
+        assert caught.value.code == "rpc-unreachable"
+        called = [server.accept()[0]]
+        with pytest.raises(TimeoutError):
+            called.append(server.accept()[0])
+        for connection in called:
+            connection.close()
 
 
 SENDING: Answers = {
