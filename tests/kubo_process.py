@@ -70,6 +70,14 @@ class KuboProcess:
     def freeze(self) -> None:
         """Let the daemon take connections and answer nothing."""
         self._signal(signal.SIGSTOP)
+        while not self._is_stopped():
+            time.sleep(0.01)
+
+    def _is_stopped(self) -> bool:
+        """Return whether none of the daemon's threads goes on: they stop one after the other."""
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return {path.read_text().rpartition(")")[2].split()[0] for path in threads} == {"T"}
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -100,6 +100,16 @@ class Shop:
     def is_shipped(self) -> bool:
         return self.gauge("platemark_ship_lag_entries") == 0
 
+    def is_published_in_copy(self) -> bool:
+        """Return whether every entry is under the copy's checkpoint."""
+        if not self.is_shipped() or self.gauge("platemark_log_waiting_entries"):
+            return False
+        sizes = [path.read_text().splitlines()[1] for path in self._checkpoints() if path.exists()]
+        return len(sizes) == 2 and len(set(sizes)) == 1
+
+    def _checkpoints(self) -> tuple[Path, Path]:
+        return self.copy / "checkpoint", self.stack.data / "log" / "checkpoint"
+
     def gauge(self, name: str) -> int:
         lines = self.get("/metrics").text.splitlines()
         return next(int(float(line.split()[1])) for line in lines if line.startswith(f"{name} "))
@@ -167,7 +177,7 @@ def test_a_lost_machine_comes_back_from_an_old_backup_and_the_shipped_copy(shop:
     shop.make_print(token)
     shop.operate("backup", str(tmp_path / "backup"))
     shop.make_print(token)
-    wait_for("the copy", shop.is_shipped)
+    wait_for("the copy", shop.is_published_in_copy)
     shop.kill()
     shutil.rmtree(shop.stack.data)
     said = shop.operate("restore", str(tmp_path / "backup"), "--tail", str(shop.copy))

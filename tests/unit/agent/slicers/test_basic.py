@@ -84,7 +84,11 @@ def test_an_unsound_mesh_is_refused() -> None:
 
 def test_a_slicer_that_takes_too_long_is_ended() -> None:
     with pytest.raises(LocalError) as refused:
-        BasicSlicer(bounds=Bounds(wall_seconds=0.001)).slice(meshes.cube(), BED)
+        sandbox.run(
+            [sys.executable, "-c", "import time; time.sleep(300)"],
+            bounds=Bounds(wall_seconds=0.001),
+            drop_privileges=False,
+        )
     assert refused.value.code == "slicer-timeout"
 
 
