@@ -171,14 +171,19 @@ async def test_the_end_of_a_token_is_told_again_when_only_the_copy_knew_it(
     await agent.stop()
     assert await reconcile.end_tokens(gateway.container)
     assert await shipping.ship(gateway.container)
-    await stored.lose()
-    await stored.bring_back(backup, tail=copy)
-    await service.open_log(gateway.container)
-    await reconcile.step(gateway.container)
+    await come_back(stored, backup, copy)
     assert await reconcile.end_tokens(gateway.container)
     await publish(gateway)
     assert [type(decode(entry)) for entry in read_log(gateway).entries()][-1] is ClosedEntry
     assert (await agent.send(agent.request(2))).json()["code"] == "token-stopped"
+
+
+async def come_back(stored: Stored, backup: Path, copy: Path) -> None:
+    """Lose the machine, and restore a backup and a shipped copy, until database and log agree."""
+    await stored.lose()
+    await stored.bring_back(backup, tail=copy)
+    await service.open_log(stored.gateway.container)
+    await reconcile.step(stored.gateway.container)
 
 
 async def stop(agent: Agent) -> None:
@@ -214,10 +219,7 @@ async def test_what_forbade_before_the_loss_and_is_in_no_block_forbids_again(
     before = await agent.state()
     assert (await agent.send(agent.request(3))).json()["code"] == code
     assert await shipping.ship(gateway.container)
-    await stored.lose()
-    await stored.bring_back(backup, tail=copy)
-    await service.open_log(gateway.container)
-    await reconcile.step(gateway.container)
+    await come_back(stored, backup, copy)
     assert await quarantine_of(gateway) is None
     assert (await agent.send(agent.request(3))).json()["code"] == code
     assert (await agent.state()) == before
@@ -237,10 +239,7 @@ async def test_what_forbids_already_stays_as_it_is(
     stored.back_up(backup)
     before = await agent.state()
     await shipping.ship(gateway.container)
-    await stored.lose()
-    await stored.bring_back(backup, tail=copy)
-    await service.open_log(gateway.container)
-    await reconcile.step(gateway.container)
+    await come_back(stored, backup, copy)
     assert await quarantine_of(gateway) is None
     assert (await agent.state()) == before
 
@@ -257,10 +256,7 @@ async def test_a_stop_of_what_no_block_has_yet_forbids_when_one_has_it(
     assert (await late.reserve()).status_code == 202
     await stop(late)
     assert await shipping.ship(gateway.container)
-    await stored.lose()
-    await stored.bring_back(backup, tail=copy)
-    await service.open_log(gateway.container)
-    await reconcile.step(gateway.container)
+    await come_back(stored, backup, copy)
     assert await quarantine_of(gateway) is None
     assert (await late.state())["stopped"]
     await agent.redeem(2)
@@ -306,10 +302,7 @@ async def test_more_acts_than_a_file_may_have_are_cut_and_can_be_restored(
     await stop(late)
     assert await shipping.ship(gateway.container)
     assert stops_in(gateway, copy) == {late.token_id}
-    await stored.lose()
-    await stored.bring_back(backup, tail=copy)
-    await service.open_log(gateway.container)
-    await reconcile.step(gateway.container)
+    await come_back(stored, backup, copy)
     assert await quarantine_of(gateway) is None
 
 

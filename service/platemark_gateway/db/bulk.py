@@ -27,7 +27,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from platemark_gateway.db.arrays import ArrayType
-from platemark_gateway.db.statements import Statements
+from platemark_gateway.db.statements import PlainStatements, Statements
 
 _GIVEN: Final = "given_"
 Types = Mapping[str, TypeEngine[Any]]
@@ -59,7 +59,7 @@ async def update_and_insert(
     statements: Statements, update: ManyUpdates, changes: Rows, inserts: Mapping[Table, Rows]
 ) -> int:
     """Change rows and insert others, in one statement where there are arrays; return how many rows were changed."""
-    if statements.arrays:
+    if not isinstance(statements, PlainStatements):
         values = _arrays(update.names, changes, _GIVEN)
         for table, rows in inserts.items():
             values |= _arrays(tuple(rows[0]), rows, _prefix(table))

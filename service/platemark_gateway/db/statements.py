@@ -38,10 +38,6 @@ class Statements(Protocol):
         """
         ...
 
-    async def run_for_each(self, statement: Executable, rows: Sequence[Values]) -> int:
-        """Run a statement with each row's values; return how many rows it changed in all."""
-        ...
-
 
 class PlainStatements:
     """Statements that SQLAlchemy runs, on any database."""
@@ -56,7 +52,7 @@ class PlainStatements:
         return list((await self._connection.execute(statement, dict(values))).all())
 
     async def run_for_each(self, statement: Executable, rows: Sequence[Values]) -> int:
-        """Return as `Statements`."""
+        """Run a statement with each row's values; return how many rows it changed in all."""
         return (await self._connection.execute(statement, [dict(row) for row in rows])).rowcount
 
 
@@ -90,10 +86,6 @@ class DriverStatements:
             if is_lost:
                 await self._connection.invalidate(error)
             raise _told(error, is_lost=is_lost) from error
-
-    async def run_for_each(self, statement: Executable, rows: Sequence[Values]) -> int:
-        """Refuse: where there are arrays, one statement takes all rows."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from platemark_gateway.printlog.errors import LogForkedError
 from platemark_gateway.printlog.files import LogFiles
 from platemark_gateway.printlog.service import files_of, key_of
 from platemark_gateway.printlog.waiting import Forbidding, Waiting
-from platemark_gateway.tokens.service import make_again
+from platemark_gateway.tokens.service import make_again, permitted
 
 
 async def rebuild(container: Container) -> int:
@@ -150,21 +150,7 @@ async def _permitted(
         if progress is None or progress.final.timestamp <= permission.deadline:
             raise _behind("a stop")
         return None
-    token = Token(
-        token_id=token_id,
-        holder=permission.holder,
-        gateway=permission.gateway,
-        agent=permission.agent,
-        license_id=permission.license_id,
-        revision=permission.revision,
-        prints=permission.prints,
-        expires_at=permission.expires_at,
-        deadline=permission.deadline,
-        salt=permission.salt,
-        design_id=license_row.design_id,
-        spares=Terms.from_json(license_row.terms).spares(permission.prints),
-        created_at=container.clock.now(),
-    )
+    token = permitted(token_id, permission, Terms.from_json(license_row.terms), container.clock.now())
     session.add(token)
     return token
 

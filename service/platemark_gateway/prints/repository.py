@@ -153,7 +153,7 @@ async def known_prints(
 
 async def origins(statements: Statements) -> dict[int, str]:
     """Return the origin of each epoch of the log."""
-    return {epoch: origin for epoch, origin in await statements.rows(_ORIGINS, {})}  # noqa: C416 (rows are sequences)
+    return {row[0]: row[1] for row in await statements.rows(_ORIGINS, {})}
 
 
 async def profile_bytes(statements: Statements, digest: Digest32) -> bytes | None:

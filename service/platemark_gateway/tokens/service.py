@@ -68,6 +68,25 @@ def permission_of(row: Token) -> Reservation:
     )
 
 
+def permitted(token_id: TokenId, permission: Reservation, terms: Terms, now: UnixSeconds) -> Token:
+    """Return the row of a token that no block has: as its permission says, with the spares that the terms give."""
+    return Token(
+        token_id=token_id,
+        holder=permission.holder,
+        gateway=permission.gateway,
+        agent=permission.agent,
+        license_id=permission.license_id,
+        revision=permission.revision,
+        prints=permission.prints,
+        expires_at=permission.expires_at,
+        deadline=permission.deadline,
+        salt=permission.salt,
+        design_id=terms.design_id,
+        spares=terms.spares(permission.prints),
+        created_at=now,
+    )
+
+
 async def check_relay(container: Container, reservation: Reservation, signature: bytes) -> None:
     """Pass when the holder signed and has the prints; asks the chain, so call it outside a transaction.
 
@@ -118,21 +137,7 @@ async def relay(session: AsyncSession, container: Container, reservation: Reserv
         limit_in_all=container.settings.relays_per_day_in_all,
     )
     if row is None:
-        row = Token(
-            token_id=token_id,
-            holder=reservation.holder,
-            gateway=reservation.gateway,
-            agent=reservation.agent,
-            license_id=reservation.license_id,
-            revision=reservation.revision,
-            prints=reservation.prints,
-            expires_at=reservation.expires_at,
-            deadline=reservation.deadline,
-            salt=reservation.salt,
-            design_id=license_row.design_id,
-            spares=terms.spares(reservation.prints),
-            created_at=container.clock.now(),
-        )
+        row = permitted(token_id, reservation, terms, container.clock.now())
         session.add(row)
     row.holder_signature = signature
     row.transaction_id = None
