@@ -22,6 +22,7 @@ from typing import Final
 from benchmarks import sealing
 from benchmarks.paired import HEAD, alternate
 from platemark.auditor.batches import BatchReplay
+from platemark.auditor.entries import bundle_hasher
 from platemark.auditor.evidence import LogFiles
 from platemark.auditor.replay import batches_of
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState
@@ -88,10 +89,11 @@ def replay(folder: Path, entries: int) -> None:
     facts = replace(FACTS, reservations=reservations)
     files = LogFiles(str(folder))
     reader = LogReader(entries, root_from_tiles(entries, files.get), files.get)
+    hash_bundles = bundle_hasher(entries, lambda _: None)
     with ReplayState(folder / "state") as state:
         replayed = LogReplay(facts, GATEWAY.address, block_hash, note_print=state.note_print)
         batches = BatchReplay(replayed, state.note_prints, unsigned=lambda *_: ())
-        for batch in batches_of(reader, 0, entries):
+        for batch in batches_of(reader, 0, entries, hash_bundles):
             if found := list(batches.feed(batch)):
                 raise AssertionError(found)
             state.save(PROFILE.log_origin, reader, ANYBODY, ["nobody"], replayed, [])
@@ -101,8 +103,8 @@ def replay(folder: Path, entries: int) -> None:
 
 
 def _check(signatures: int, unsigned: Unsigned) -> None:
-    entries = [redeemed(1).to_bytes(), ended(1).to_bytes()] * (signatures // 2)
-    if unsigned(entries, [AGENT.address] * len(entries), LEDGER_DOMAIN):
+    claims = [(redeemed(1).to_bytes(), AGENT.address), (ended(1).to_bytes(), AGENT.address)] * (signatures // 2)
+    if unsigned(claims, LEDGER_DOMAIN):
         raise AssertionError("the agent signed them")
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from platemark.auditor import signers
 from platemark.auditor.batches import BatchReplay
+from platemark.auditor.entries import Entries
 from platemark.auditor.replay_state import ReplayState
 from platemark.auditor.signers import Signers, Unsigned, unsigned
 from platemark.errors import VerificationError
@@ -167,7 +168,7 @@ def in_batches(entries: Sequence[bytes], late_from: int, cuts: Sequence[int], un
         findings: list[Finding] = []
         bounds = [0, *sorted(cut for cut in cuts if cut < len(entries)), len(entries)]
         for low, high in pairwise(bounds):
-            for found in batches.feed(entries[low:high]):
+            for found in batches.feed(Entries.of(entries[low:high])):
                 assert found
                 findings += found
         return told(replay, findings)
@@ -248,7 +249,7 @@ def test_prints_above_what_may_be_given_back_are_found_in_whatever_batch(cut: in
 def test_what_is_no_request_and_no_outcome_of_the_agent_is_unsigned() -> None:
     token = Token(OURS[0])
     entries = [token.request(), token.closing(1, 0), token.outcome(), token.request(signer=OTHER), b""]
-    assert unsigned(entries, [AGENT.address] * len(entries), LEDGER_DOMAIN) == [1, 3, 4]
+    assert unsigned([(entry, AGENT.address) for entry in entries], LEDGER_DOMAIN) == [1, 3, 4]
 
 
 def test_sequences_above_the_last_that_is_possible_are_left_to_the_replay_of_each() -> None:
@@ -256,7 +257,7 @@ def test_sequences_above_the_last_that_is_possible_are_left_to_the_replay_of_eac
     chain = replace(CHAIN, reservations={OURS[0]: replace(KNOWN[OURS[0]], permission=many)})
     replay = LogReplay(chain, GATEWAY.address, block_hash, tokens={OURS[0]: TokenCounts(released=70_000)})
     batches = BatchReplay(replay, lambda _: set())
-    assert list(batches.feed([outcome(OURS[0], 66_000, Result.COMPLETED)])) == []
+    assert list(batches.feed(Entries.of([outcome(OURS[0], 66_000, Result.COMPLETED)]))) == []
     assert replay.tokens[OURS[0]].outcomes.beyond == {66_000}
 
 
@@ -280,7 +281,7 @@ def exact(entries: Sequence[bytes], cuts: Sequence[int]) -> list[bytes]:
             Watched(CHAIN, GATEWAY.address, block_hash, note_print=state.note_print), state.note_prints
         )
         for low, high in zip([0, *cuts], [*cuts, len(entries)], strict=True):
-            list(batches.feed(entries[low:high]))
+            list(batches.feed(Entries.of(entries[low:high])))
     return found
 
 

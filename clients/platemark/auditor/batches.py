@@ -7,33 +7,37 @@ only when it is, and need not be said whenever it is. The entries of other token
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import compress, repeat
-from typing import Final
+from functools import reduce
+from itertools import pairwise, repeat
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from platemark.auditor.signers import Unsigned, unsigned
+from platemark.auditor.entries import Entries
+from platemark.auditor.print_filter import PRINT_ID_BYTES
+from platemark.auditor.signers import Claim, Unsigned, unsigned
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol import log_entry
 from platemark.protocol.log_entry import VERSION, ClosedEntry, CloseReason, OutcomeEntry, RedeemedEntry
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
-from platemark.protocol.units import TokenId
+from platemark.protocol.units import Address, TokenId
 from platemark.protocol.voucher import LAST_SEQUENCE
 from platemark.verify.counts import LogReplay, TokenCounts
 from platemark.verify.facts import ReservationFact
 from platemark.verify.report import Finding
 
-NotePrints = Callable[[Sequence[tuple[TokenId, Sequence[bytes]]]], Collection[TokenId]]
-"""Remembers print ids (16 bytes) by token; returns the tokens that have one twice, of which it remembers none."""
+NotePrints = Callable[[Sequence[tuple[TokenId, bytes]]], Collection[TokenId]]
+"""Remembers print ids (16 bytes each, one after the other) by token; returns the tokens that have one twice, of which
+it remembers none."""
 
 _Numbers = NDArray[np.int64]
 _Flags = NDArray[np.bool_]
 _HEAD: Final = [("version", "u1"), ("kind", "u1"), ("token", "V32")]
 _REQUEST: Final = np.dtype(
-    [*_HEAD, ("sequence", ">u4"), ("digest", "V32"), ("print", "V16"), ("to", "V32"), ("seen", "V40"), ("rest", "V97")]
+    [*_HEAD, ("sequence", ">u4"), ("digest", "V32"), ("print", "V16"), ("to", "V32"), ("seen", "V40")]
 )
-_OUTCOME: Final = np.dtype([*_HEAD, ("sequence", ">u4"), ("result", "u1"), ("spare", "u1"), ("rest", "V97")])
+_OUTCOME: Final = np.dtype([*_HEAD, ("sequence", ">u4"), ("result", "u1"), ("spare", "u1")])
 _CLOSING: Final = np.dtype([*_HEAD, ("released", ">u4"), ("voided", ">u4"), ("reason", "u1")])
 
 
@@ -49,7 +53,7 @@ class BatchReplay:
         self._reservations: list[ReservationFact] = own
         self._numbers = {found.token_id.to_bytes(32, "big"): number for number, found in enumerate(own)}
 
-    def feed(self, entries: Sequence[bytes]) -> Iterator[list[Finding]]:
+    def feed(self, entries: Entries) -> Iterator[list[Finding]]:
         """Take the next entries, and yield what is wrong with each with which something is, in their order."""
         replay, first = self._replay, self._replay.entries
         for place in self._count_plain(first, entries):
@@ -58,7 +62,7 @@ class BatchReplay:
                 yield found
         replay.entries = first + len(entries)
 
-    def _count_plain(self, first: int, entries: Sequence[bytes]) -> list[int]:
+    def _count_plain(self, first: int, entries: Entries) -> list[int]:
         """Count the entries of all tokens that are plain in this batch, and return the places of the others."""
         batch = _Batch(entries, self._numbers)
         groups = _Groups(batch, self._reservations, self._replay)
@@ -81,9 +85,9 @@ class BatchReplay:
 class _Batch:
     """The columns of a batch, by place; `number` is that of the token, -1 for what is no entry of a known one."""
 
-    def __init__(self, entries: Sequence[bytes], numbers: dict[bytes, int]) -> None:
+    def __init__(self, entries: Entries, numbers: dict[bytes, int]) -> None:
         size = self.size = len(entries)
-        lengths = np.fromiter(map(len, entries), np.int64, size)
+        lengths = entries.ends - entries.starts
         self.number = np.full(size, -1, np.int64)
         self.sequence = np.zeros(size, np.int64)
         self.requests_at, self.requests = self._rows(entries, lengths, RedeemedEntry, _REQUEST, numbers)
@@ -96,21 +100,79 @@ class _Batch:
 
     def _rows(
         self,
-        entries: Sequence[bytes],
+        entries: Entries,
         lengths: _Numbers,
         kind: type[RedeemedEntry | OutcomeEntry | ClosedEntry],
         layout: np.dtype[np.void],
         numbers: dict[bytes, int],
     ) -> tuple[_Numbers, NDArray[np.void]]:
         """Return the places and the rows of a kind's entries that are of a known token."""
-        is_of_kind = lengths == kind.SIZE_BYTES
-        at = np.flatnonzero(is_of_kind)
-        rows = np.frombuffer(b"".join(compress(entries, is_of_kind.tolist())), layout)
-        found = np.fromiter(map(numbers.get, rows["token"].tolist(), repeat(-1)), np.int64, len(at))
+        at = np.flatnonzero(lengths == kind.SIZE_BYTES)
+        rows = entries.rows(at, layout)
+        firsts, run = _runs(rows["token"])
+        found = np.fromiter(map(numbers.get, rows["token"][firsts].tolist(), repeat(-1)), np.int64, len(firsts))[run]
         found[(rows["version"] != VERSION) | (rows["kind"] != kind.KIND)] = -1
         self.number[at] = found
         known = found >= 0
         return (at, rows) if known.all() else (at[known], rows[known])
+
+
+def _runs(column: NDArray[np.void]) -> tuple[_Numbers, _Numbers]:
+    """Return the places at which a value follows that is another than the one before, and by place the run it is in.
+
+    The values are a multiple of eight bytes long.
+    """
+    words = np.ascontiguousarray(column).view(np.uint64).reshape(len(column), column.itemsize // 8)
+    begins = np.ones(len(column), np.bool_)
+    begins[1:] = reduce(np.bitwise_or, (words[1:] ^ words[:-1]).T) != 0
+    return np.flatnonzero(begins), np.cumsum(begins) - 1
+
+
+class _Bits:
+    """The bits of some tokens' outcomes side by side, as `Sequences` has them, and more of each added."""
+
+    def __init__(self, known: Sequence[bytes], added: _Numbers, sequences: _Numbers) -> None:
+        """To each known one so many of the sequences are added, which ascend; `twice` says which of them it has."""
+        lasts = np.cumsum(added) - 1
+        sizes = np.maximum(np.fromiter(map(len, known), np.int64, len(known)), (sequences[lasts] >> 3) + 1)
+        self._bounds = [0, *np.cumsum(sizes).tolist()]
+        self._bits = bytearray(self._bounds[-1])
+        for start, bits in zip(self._bounds, known, strict=False):
+            self._bits[start : start + len(bits)] = bits
+        view = np.frombuffer(self._bits, np.uint8)
+        places = np.repeat(np.array(self._bounds[:-1], np.int64), added) + (sequences >> 3)
+        masks = np.left_shift(1, sequences & 7).astype(np.uint8)
+        self.twice: _Flags = (view[places] & masks) != 0
+        np.bitwise_or.at(view, places, masks)
+
+    def __iter__(self) -> Iterator[bytearray]:
+        for start, end in pairwise(self._bounds):
+            yield self._bits[start:end]
+
+
+class _Claims(Sequence[Claim]):
+    """Entries at some places, each with the agent of its group; they are taken out when they are asked for."""
+
+    def __init__(self, entries: Entries, places: _Numbers, agents: Sequence[Address], groups: _Numbers) -> None:
+        self._entries = entries
+        self._places = places
+        self._agents = agents
+        self._groups = groups
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> Claim: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Claim]: ...
+
+    def __getitem__(self, at: int | slice) -> Claim | list[Claim]:
+        if isinstance(at, slice):
+            found = zip(self._places[at].tolist(), self._groups[at].tolist(), strict=True)
+            return [(self._entries[place], self._agents[group]) for place, group in found]
+        return self._entries[self._places[at]], self._agents[self._groups[at]]
 
 
 class _Groups:
@@ -132,7 +194,8 @@ class _Groups:
         self.plain = np.ones(len(self._starts), np.bool_)
         self._released = self._running(self._flags(batch.requests_at), [each.released for each in self._counts])
         self._voided = self._running(batch.is_void, [each.voided for each in self._counts])
-        self._outcomes = self._sequences_of_outcomes()
+        self._with_outcomes: list[int] = []
+        self._outcomes = _Bits([], np.empty(0, np.int64), np.empty(0, np.int64))
         is_closed = [each.closed is not None for each in self._counts]
         self._closed = self._running(self._flags(batch.closings_at), is_closed)
 
@@ -187,40 +250,34 @@ class _Groups:
 
     def check_blocks(self, is_block: Callable[[bytes], bool]) -> None:
         """Requests cite blocks of this chain."""
-        seen = self._batch.requests["seen"].tolist()
+        firsts, run = _runs(self._batch.requests["seen"])
+        seen = self._batch.requests["seen"][firsts].tolist()
         wrong = {each for each in set(seen) if not is_block(each)}
         if wrong:
-            self._fail(self._batch.requests_at[[each in wrong for each in seen]])
+            self._fail(self._batch.requests_at[np.array([each in wrong for each in seen])[run]])
 
     def check_outcomes(self) -> None:
-        """No request has two outcomes."""
-        for group, sequences in self._outcomes:
-            if self.plain[group] and (
-                sequences[-1] > LAST_SEQUENCE
-                or len(set(sequences)) < len(sequences)
-                or self._counts[group].outcomes.has_any(sequences)
-            ):
-                self.plain[group] = False
-
-    def _sequences_of_outcomes(self) -> list[tuple[int, list[int]]]:
-        """Return by group the sequences of its outcomes, in ascending order."""
+        """No request has two outcomes; those of tokens that are plain to the end are in `self._outcomes`."""
         at = self._batch.outcomes_at
         keys = np.sort(self._group_at[at] << 32 | self._batch.sequence[at])
-        groups, sequences = keys >> 32, (keys & 0xFFFFFFFF).tolist()
-        starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        ends = [*starts[1:].tolist(), len(keys)]
-        found = zip(groups[starts].tolist(), starts.tolist(), ends, strict=False)
-        return [(group, sequences[start:end]) for group, start, end in found]
+        groups, sequences = keys >> 32, keys & 0xFFFFFFFF
+        self.plain[groups[1:][keys[1:] == keys[:-1]]] = False
+        self.plain[groups[sequences > LAST_SEQUENCE]] = False
+        is_plain = self.plain[groups]
+        groups, sequences = groups[is_plain], sequences[is_plain]
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        known = [self._counts[group].outcomes.bits for group in groups[firsts].tolist()]
+        self._outcomes = _Bits(known, np.diff(firsts, append=len(groups)), sequences)
+        self._with_outcomes = groups[firsts].tolist()
+        self.plain[groups[self._outcomes.twice]] = False
 
-    def check_signers(self, entries: Sequence[bytes], unsigned: Unsigned) -> None:
+    def check_signers(self, entries: Entries, unsigned: Unsigned) -> None:
         """Requests and outcomes are signed by the token's agent; asked of those of which nothing was found so far."""
         at = np.concatenate([self._batch.requests_at, self._batch.outcomes_at])
         at = at[self.plain[self._group_at[at]]]
         agents = [found.permission.agent for found in self._reservations]
-        wanted = [agents[group] for group in self._group_at[at].tolist()]
-        domain = self._replay.facts.contracts.ledger_domain
-        wrong = unsigned([entries[place] for place in at.tolist()], wanted, domain)
-        self._fail(at[list(wrong)])
+        claims = _Claims(entries, at, agents, self._group_at[at])
+        self._fail(at[list(unsigned(claims, self._replay.facts.contracts.ledger_domain))])
 
     def check_prints(self, note: NotePrints) -> None:
         """No print id of a token stands twice; those of tokens that are plain to the end are noted."""
@@ -228,16 +285,16 @@ class _Groups:
         order = np.argsort(groups, kind="stable")
         order = order[self.plain[groups[order]]]
         groups = groups[order]
-        print_ids = self._batch.requests["print"][order].tolist()
+        print_ids = self._batch.requests["print"][order].tobytes()
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        ends = [*starts[1:].tolist(), len(order)]
         noted = groups[starts].tolist()
-        found = [print_ids[start:end] for start, end in zip(starts.tolist(), ends, strict=False)]
+        bounds = pairwise((PRINT_ID_BYTES * np.append(starts, len(order))).tolist())
+        found = [print_ids[start:end] for start, end in bounds]
         tokens = [self._reservations[group].token_id for group in noted]
         again = note(list(zip(tokens, found, strict=True)))
         self.plain[[group for group, token_id in zip(noted, tokens, strict=True) if token_id in again]] = False
 
-    def count(self, entries: Sequence[bytes]) -> None:
+    def count(self, entries: Entries) -> None:
         """Count the entries of those that are plain."""
         replay, plain = self._replay, self.plain.tolist()
         ends = self._order[np.append(self._starts, len(self._order))[1:] - 1]
@@ -248,9 +305,9 @@ class _Groups:
                 replay.tokens[token_id] = counts
                 replay.touched.add(token_id)
                 counts.released, counts.voided = released, voided
-        for group, sequences in self._outcomes:
+        for group, bits in zip(self._with_outcomes, self._outcomes, strict=True):
             if plain[group]:
-                self._counts[group].outcomes.add_all(sequences)
+                self._counts[group].outcomes.bits = bits
         for place in self._batch.closings_at.tolist():
             group = self._group_at[place]
             entry = log_entry.decode(entries[place]) if plain[group] else None

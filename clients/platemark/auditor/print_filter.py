@@ -24,16 +24,21 @@ class PrintFilter:
         self._bytes = np.zeros(_BITS // 8, np.uint8)
 
     def add(self, numbers: NDArray[np.int64], print_ids: bytes) -> NDArray[np.bool_]:
-        """Add pairs and return which of them may have been added by an earlier call; `print_ids` are 16 bytes each."""
+        """Add pairs, and return which of them may have been added before, or twice now.
+
+        `print_ids` are 16 bytes each, one after the other.
+        """
         halves = np.frombuffer(print_ids, "<u8").reshape(-1, 2)
         first, second, third = map(np.uint64, _FACTORS)
         mixed = (halves[:, 0] + numbers.astype(np.uint64) * first) * second ^ halves[:, 1]
         mixed = (mixed ^ mixed >> np.uint64(31)) * third
         mixed ^= mixed >> np.uint64(29)
+        ascending = np.sort(mixed)
+        twice = ascending[1:][ascending[1:] == ascending[:-1]]
         may_be_known = np.ones(len(numbers), np.bool_)
         for shift in _SHIFTS:
             bit = (mixed >> np.uint64(shift) & np.uint64(_BITS - 1)).astype(np.int64)
             mask = np.left_shift(1, bit & 7).astype(np.uint8)
             may_be_known &= (self._bytes[bit >> 3] & mask) != 0
             np.bitwise_or.at(self._bytes, bit >> 3, mask)
-        return may_be_known
+        return may_be_known | np.isin(mixed, twice) if len(twice) else may_be_known

@@ -5,12 +5,13 @@ docs/verification.md; all discrepancies are listed, not only the first.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from platemark.auditor.batches import BatchReplay
+from platemark.auditor.entries import Entries, HashBundles, bundle_hasher
 from platemark.auditor.evidence import Evidence, Origin
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState, saved_up_to
 from platemark.auditor.signers import Unsigned, unsigned
@@ -491,7 +492,8 @@ def replay_log(
 
     batches = BatchReplay(replay, state.note_prints, unsigned)
     try:
-        for batch in _told(evidence, batches_of(log.reader, replay.entries, last), replay, size):
+        hash_bundles = bundle_hasher(size - replay.entries, evidence.on_progress)
+        for batch in _told(evidence, batches_of(log.reader, replay.entries, last, hash_bundles), replay, size):
             for found in batches.feed(batch):
                 findings.extend(found)
                 if len(findings) > _MAX_FINDINGS:
@@ -536,7 +538,7 @@ def _tell_counts(report: Report, replay: LogReplay, findings: list[Finding]) -> 
     }
 
 
-def _told(evidence: Evidence, batches: Iterable[list[bytes]], replay: LogReplay, size: int) -> Iterator[list[bytes]]:
+def _told(evidence: Evidence, batches: Iterable[Entries], replay: LogReplay, size: int) -> Iterator[Entries]:
     """Yield the batches, and tell after each hundredth of the log how far the replay has come."""
     told = 0
     for batch in batches:
@@ -546,25 +548,50 @@ def _told(evidence: Evidence, batches: Iterable[list[bytes]], replay: LogReplay,
             evidence.on_progress(f"entry {replay.entries} of {size}")
 
 
-def batches_of(reader: LogReader, start: int, saved: int) -> Iterator[list[bytes]]:
+def batches_of(reader: LogReader, start: int, saved: int, hash_bundles: HashBundles | None = None) -> Iterator[Entries]:
     """Yield the entries from `start` on, which is a boundary of bundles, in batches that end where a state is saved.
 
-    When a bundle cannot be had, or is not of the log, those before it are yielded first.
+    When a bundle cannot be had, or is not of the log, those before it are yielded first. With `hash_bundles`, batches
+    of full bundles are checked at once; only those in which something is not right are checked bundle by bundle.
     """
     at = start
     while at < reader.size:
         end = min(reader.size, at - at % SAVED_ENTRIES + SAVED_ENTRIES)
         end = saved if at < saved < end else end
-        batch: list[bytes] = []
-        try:
-            for number in range(at // TILE_WIDTH, -(-end // TILE_WIDTH)):
-                batch += reader.bundle(number)
-        except (VerificationError, MalformedError):
-            if batch:
-                yield batch
-            raise
-        yield batch
+        numbers = range(at // TILE_WIDTH, -(-end // TILE_WIDTH))
+        entries: Entries | None = None
+        if hash_bundles is not None and end % TILE_WIDTH == 0:
+            entries = _checked_at_once(reader, numbers, hash_bundles)
+        if entries is None:
+            yield from _checked_one_by_one(reader, numbers)
+        else:
+            yield entries
         at = end
+
+
+def _checked_at_once(reader: LogReader, bundles: Sequence[int], hash_bundles: HashBundles) -> Entries | None:
+    """Return the entries of full bundles; None when one of them is not plainly right."""
+    try:
+        found = [reader.unchecked_bundle(number) for number in bundles]
+    except (VerificationError, MalformedError):
+        return None
+    hashed = hash_bundles([data for data, _ in found])
+    if hashed is None or hashed[1] != [head for _, head in found]:
+        return None
+    return hashed[0]
+
+
+def _checked_one_by_one(reader: LogReader, bundles: Sequence[int]) -> Iterator[Entries]:
+    """Yield the entries of bundles, and before an error those up to the bundle that it is of."""
+    entries: list[bytes] = []
+    try:
+        for number in bundles:
+            entries += reader.bundle(number)
+    except (VerificationError, MalformedError):
+        if entries:
+            yield Entries.of(entries)
+        raise
+    yield Entries.of(entries)
 
 
 def anchoring(gateway: GatewayFact, epoch: int) -> Callable[[int], UnixSeconds | None]:

@@ -161,29 +161,29 @@ class ReplayState:
 
     def note_print(self, token_id: TokenId, print_id: bytes) -> bool:
         """Remember a print id and return whether it is the first time; errors: LocalError."""
-        return not self.note_prints([(token_id, [print_id])])
+        return not self.note_prints([(token_id, print_id)])
 
-    def note_prints(self, prints: Sequence[tuple[TokenId, Sequence[bytes]]]) -> set[TokenId]:
+    def note_prints(self, prints: Sequence[tuple[TokenId, bytes]]) -> set[TokenId]:
         """Remember the print ids of tokens and return those that have one twice, of which none is remembered.
 
-        Errors: LocalError.
+        Print ids are 16 bytes each, one after the other. Errors: LocalError.
         """
         numbers = [self._number(token_id) for token_id, _ in prints]
-        places = np.repeat(np.arange(len(prints)), [len(found) for _, found in prints])
-        joined = [b"".join(found) for _, found in prints]
-        may_be_known = self._filter.add(np.array(numbers, np.int64)[places], b"".join(joined))
-        again = {place for place, (_, found) in enumerate(prints) if len(set(found)) < len(found)}
+        places = np.repeat(np.arange(len(prints)), [len(ids) // PRINT_ID_BYTES for _, ids in prints])
+        may_be_known = self._filter.add(np.array(numbers, np.int64)[places], b"".join(ids for _, ids in prints))
+        again: set[int] = set()
         with self._disk():
             for place in set(places[may_be_known].tolist()):
-                if not self._known(numbers[place]).isdisjoint(prints[place][1]):
+                found = _print_ids(prints[place][1])
+                if len(set(found)) < len(found) or not self._known(numbers[place]).isdisjoint(found):
                     again.add(place)
-            rows = [row for place, row in enumerate(zip(numbers, joined, strict=True)) if place not in again]
+            rows = [(numbers[place], ids) for place, (_, ids) in enumerate(prints) if place not in again]
             self._database.executemany("INSERT INTO prints VALUES (?, ?)", rows)
         return {prints[place][0] for place in again}
 
     def _known(self, number: int) -> set[bytes]:
         found = self._database.execute("SELECT ids FROM prints WHERE number = ?", (number,))
-        return {ids[at : at + PRINT_ID_BYTES] for (ids,) in found for at in range(0, len(ids), PRINT_ID_BYTES)}
+        return {print_id for (ids,) in found for print_id in _print_ids(ids)}
 
     def _fill_filter(self) -> None:
         rows = self._database.execute("SELECT number, ids FROM prints")
@@ -286,6 +286,10 @@ class ReplayState:
             code="audit-state",
             hint="name another file with --state, or begin anew with --afresh",
         )
+
+
+def _print_ids(ids: bytes) -> list[bytes]:
+    return [ids[at : at + PRINT_ID_BYTES] for at in range(0, len(ids), PRINT_ID_BYTES)]
 
 
 def saved_up_to(anchored: int) -> int:

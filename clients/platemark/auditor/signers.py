@@ -21,8 +21,10 @@ from platemark.protocol.typed_data import Domain
 from platemark.protocol.units import Address
 from platemark.verify.voucher import check_outcome, check_redeemed
 
-Unsigned = Callable[[Sequence[bytes], Sequence[Address], Domain], Collection[int]]
-"""Returns the places of what is no request and no outcome that the agent at the same place signed."""
+Claim = tuple[bytes, Address]
+"""An entry of a log, and the agent who is to have signed it."""
+Unsigned = Callable[[Sequence[Claim], Domain], Collection[int]]
+"""Returns the places of what is no request and no outcome that its agent signed."""
 
 CHUNK: Final = 256
 """Signatures that a process checks at a time: some 30 ms, which is how long the end of a pool waits."""
@@ -32,10 +34,10 @@ _NO_ANSWER: Final = (BrokenExecutor, MemoryError, NotImplementedError, OSError)
 """What a pool raises whose processes were killed, found no memory, or cannot be started on this machine."""
 
 
-def unsigned(entries: Sequence[bytes], agents: Sequence[Address], domain: Domain) -> list[int]:
+def unsigned(claims: Sequence[Claim], domain: Domain) -> list[int]:
     """Implement `Unsigned`, one signature after the other."""
     found: list[int] = []
-    for place, (data, agent) in enumerate(zip(entries, agents, strict=True)):
+    for place, (data, agent) in enumerate(claims):
         try:
             match log_entry.decode(data):
                 case RedeemedEntry() as entry:
@@ -83,27 +85,24 @@ class Signers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def __call__(self, entries: Sequence[bytes], agents: Sequence[Address], domain: Domain) -> list[int]:
-        """Return the places of what is no request and no outcome that the agent at the same place signed."""
-        if self._processes > 1 and len(entries) >= self._fewest:
+    def __call__(self, claims: Sequence[Claim], domain: Domain) -> list[int]:
+        """Return the places of what is no request and no outcome that its agent signed."""
+        if self._processes > 1 and len(claims) >= self._fewest:
             try:
-                return self._in_pool(entries, agents, domain)
+                return self._in_pool(claims, domain)
             except _NO_ANSWER:
                 self.close()
                 self._processes = 1
                 self._on_progress("a process that checked signatures was lost: they are checked in this one alone")
-        return unsigned(entries, agents, domain)
+        return unsigned(claims, domain)
 
-    def _in_pool(self, entries: Sequence[bytes], agents: Sequence[Address], domain: Domain) -> list[int]:
+    def _in_pool(self, claims: Sequence[Claim], domain: Domain) -> list[int]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")  # a fork copies the locks of threads that it has not
             self._pool = ProcessPoolExecutor(self._processes, context, _follow_parent)
-        starts = range(0, len(entries), CHUNK)
+        starts = range(0, len(claims), CHUNK)
         with _uninterrupted():  # a process starts when it is given something
-            asked = [
-                self._pool.submit(unsigned, entries[start : start + CHUNK], agents[start : start + CHUNK], domain)
-                for start in starts
-            ]
+            asked = [self._pool.submit(unsigned, claims[start : start + CHUNK], domain) for start in starts]
         return [start + place for start, found in zip(starts, asked, strict=True) for place in found.result()]
 
 

@@ -267,6 +267,16 @@ class LogReader:
             raise _not_of_log(tile)
         return bundle
 
+    def unchecked_bundle(self, number: int) -> tuple[bytes, Digest32]:
+        """Return the bytes of a full bundle as they are found, and the head that its entries must have.
+
+        For callers that check many at once. Errors: as the constructor.
+        """
+        if not 0 <= number < self.size // TILE_WIDTH:
+            raise UsageError(f"a log of {self.size} entries has no full bundle {number}")
+        data, _ = _get(Tile(ENTRIES, number), self._get_tile)
+        return data, self._complete(number * TILE_WIDTH, 8)
+
     def inclusion_proof(self, index: int, old_size: int | None = None) -> list[Digest32]:
         """Return the proof that leaf `index` is in this log, or in the one it was at `old_size`.
 

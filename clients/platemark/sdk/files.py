@@ -119,13 +119,16 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def read_limited(path: Path, *, max_bytes: int) -> bytes:
+def read_limited(path: Path | str, *, max_bytes: int) -> bytes:
     """Return the bytes of a regular file.
 
     Errors: LocalError `file-missing`, `file-kind`, `file-too-large`, `disk-permission`.
     """
-    with disk_errors(path), path.open("rb") as stream:
-        data = stream.read(max_bytes + 1)
+    with disk_errors(path), open(path, "rb") as stream:  # noqa: PTH123
+        stated = os.fstat(stream.fileno()).st_size  # memory for so much is asked for, not for all that is allowed
+        data = stream.read(min(stated, max_bytes) + 1)
+        if len(data) > stated:
+            data += stream.read(max_bytes + 1 - len(data))
     if len(data) > max_bytes:
         raise LocalError(f"{path}: more than {max_bytes:,} bytes", code="file-too-large")
     return data

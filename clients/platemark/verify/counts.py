@@ -5,7 +5,7 @@ is remembered by whoever calls it. It follows the rule of release in docs/format
 ledger's storage.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,19 +53,6 @@ class Sequences:
         if sequence > LAST_SEQUENCE:
             return sequence in self.beyond
         return place < len(self.bits) and bool(self.bits[place] & 1 << bit)
-
-    def has_any(self, sequences: Iterable[int]) -> bool:
-        """Return whether one of these, all of which are possible, was added."""
-        bits = self.bits
-        last = 8 * len(bits)
-        return any(sequence < last and bits[sequence >> 3] >> (sequence & 7) & 1 for sequence in sequences)
-
-    def add_all(self, sequences: Sequence[int]) -> None:
-        """Add sequences, all of which are possible."""
-        bits = self.bits
-        bits.extend(bytes(max(0, (max(sequences) >> 3) + 1 - len(bits))))
-        for sequence in sequences:
-            bits[sequence >> 3] |= 1 << (sequence & 7)
 
     def add(self, sequence: int) -> None:
         """Add a sequence."""

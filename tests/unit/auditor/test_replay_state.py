@@ -318,8 +318,8 @@ def test_replay_remembers_a_bit_for_each_print_and_nothing_else() -> None:
         assert prints == 200 * 16
 
 
-def print_ids(*numbers: int) -> list[bytes]:
-    return [word(f"print {number}")[:16] for number in numbers]
+def print_ids(*numbers: int) -> bytes:
+    return b"".join(word(f"print {number}")[:16] for number in numbers)
 
 
 def test_print_ids_of_a_token_that_stand_twice_are_found_and_none_of_its_call_is_remembered() -> None:
@@ -330,7 +330,7 @@ def test_print_ids_of_a_token_that_stand_twice_are_found_and_none_of_its_call_is
         assert state.note_prints([(first, print_ids(3, 3)), (second, print_ids(3, 4))]) == {first}
         assert state.note_prints([(first, print_ids(3)), (second, print_ids(5, 4))]) == {second}
         assert state.note_prints([(first, print_ids(4, 2)), (second, print_ids(5))]) == {first}
-        assert [state.note_print(first, found) for found in print_ids(4, 4, 1)] == [True, False, False]
+        assert [state.note_print(first, print_ids(number)) for number in (4, 4, 1)] == [True, False, False]
 
 
 def test_print_ids_that_the_filter_takes_for_known_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,10 +343,15 @@ def test_print_ids_that_the_filter_takes_for_known_are_looked_up(monkeypatch: py
 
 def test_filter_knows_every_pair_that_was_added_and_few_others() -> None:
     found, numbers = PrintFilter(), np.arange(5000)
-    ids = b"".join(print_ids(*range(5000)))
+    ids = print_ids(*range(5000))
     assert not found.add(numbers, ids).any()
     assert found.add(numbers, ids).all()
     assert np.count_nonzero(found.add(numbers + 1, ids)) < 5
+
+
+def test_filter_tells_pairs_that_stand_twice_in_one_call() -> None:
+    found = PrintFilter().add(np.array([1, 1, 2, 1, 1]), print_ids(5, 6, 5, 5, 7))
+    assert found.tolist() == [True, False, False, True, False]
 
 
 @pytest.mark.parametrize("size", [1, 4])

@@ -16,11 +16,12 @@ import pytest
 import sample_chain
 from platemark.auditor import replay, signers
 from platemark.auditor.replay import audit_log
-from platemark.auditor.signers import CHUNK, Signers, unsigned, usable_processors
+from platemark.auditor.signers import CHUNK, Claim, Signers, unsigned, usable_processors
 from platemark.errors import UpstreamError
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.log_entry import LogEntry
 from platemark.protocol.tiles import TILE_WIDTH
+from platemark.protocol.typed_data import Domain
 from sample_chain import closed, ended, redeemed
 from sample_documents import AGENT, DESIGNER, LEDGER_DOMAIN, RESERVATION
 from sample_evidence import SampleEvidence, anchoring, evidence, failures, logged, with_reservation
@@ -40,7 +41,7 @@ def signed(size: int, liars: Sequence[int] = ()) -> Any:
     """Return what is asked of so many entries, some of which their agents did not sign."""
     truths, lies = (redeemed(1).to_bytes(), ended(1).to_bytes()), (forged(1).to_bytes(), closed(1, 0).to_bytes(), b"")
     entries = [lies[place % 3] if place in liars else truths[place % 2] for place in range(size)]
-    return entries, [AGENT.address] * size, LEDGER_DOMAIN
+    return [(entry, AGENT.address) for entry in entries], LEDGER_DOMAIN
 
 
 Started = Callable[[], list[int]]
@@ -73,9 +74,10 @@ def test_places_are_right_on_both_sides_of_each_border(two: Signers, size: int) 
 
 
 def test_places_are_of_the_agent_that_is_asked_about_at_each(two: Signers) -> None:
-    entries, agents, domain = signed(SIZE)
-    agents[CHUNK + 1] = agents[-1] = DESIGNER.address
-    assert two(entries, agents, domain) == unsigned(entries, agents, domain) == [CHUNK + 1, SIZE - 1]
+    claims, domain = signed(SIZE)
+    for place in (CHUNK + 1, SIZE - 1):
+        claims[place] = claims[place][0], DESIGNER.address
+    assert two(claims, domain) == unsigned(claims, domain) == [CHUNK + 1, SIZE - 1]
 
 
 @pytest.mark.usefixtures("no_pool")
@@ -86,8 +88,8 @@ def test_one_process_and_few_signatures_make_no_pool(number: int, fewest: int, s
         assert found(*asked) == unsigned(*asked)
 
 
-class Deadly(list[bytes]):
-    """Entries that kill a process when the last of their chunks is given away."""
+class Deadly(list[Claim]):
+    """Claims that kill a process when the last of their chunks is given away."""
 
     victim: int
 
@@ -99,15 +101,15 @@ class Deadly(list[bytes]):
 
 def test_batch_of_a_process_that_is_killed_is_checked_again_and_no_process_is_left(started: Started) -> None:
     told: list[str] = []
-    entries, *others = signed(SIZE, LIARS)
-    deadly = Deadly(entries)
+    claims, domain = signed(SIZE, LIARS)
+    deadly = Deadly(claims)
     with Signers(2, fewest=1, on_progress=told.append) as found:
-        assert found(entries, *others) == LIARS
+        assert found(claims, domain) == LIARS
         assert (told, len(started())) == ([], 2)
         deadly.victim = started()[0]
-        assert found(deadly, *others) == LIARS
+        assert found(deadly, domain) == LIARS
         assert (told, started()) == ([LOST], [])
-        assert found(entries, *others) == LIARS
+        assert found(claims, domain) == LIARS
         assert (told, started()) == ([LOST], [])
 
 
@@ -149,9 +151,10 @@ def test_no_process_is_left_when_the_audit_ends_with_an_error(started: Started) 
 
 
 def test_what_a_process_raises_is_raised(two: Signers) -> None:
-    entries, agents, domain = signed(SIZE)
-    with pytest.raises(ValueError, match="shorter"):
-        two(entries, agents[:-1], domain)
+    claims, domain = signed(SIZE)
+    claims[-1] = claims[-1][:1]
+    with pytest.raises(ValueError, match="unpack"):
+        two(claims, domain)
 
 
 PROGRAM: Final = """
@@ -162,7 +165,7 @@ from sample_chain import redeemed
 from sample_documents import AGENT, LEDGER_DOMAIN
 
 when, start = sys.argv[1], util.spawnv_passfds
-entries, agents = [redeemed(1).to_bytes()] * 600, [AGENT.address] * 600
+claims = [(redeemed(1).to_bytes(), AGENT.address)] * 600
 threading.Thread(target=signal.pause, daemon=True).start()
 
 
@@ -177,14 +180,14 @@ if when == "new":
     util.spawnv_passfds = interrupted
 with Signers(2, fewest=1) as found:
     try:
-        found(entries, agents, LEDGER_DOMAIN)
+        found(claims, LEDGER_DOMAIN)
         print("started", flush=True)
         if when == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if when == "idle":
             signal.pause()
         while True:
-            found(entries, agents, LEDGER_DOMAIN)
+            found(claims, LEDGER_DOMAIN)
     except KeyboardInterrupt:
         print("interrupted")
 """
@@ -257,11 +260,11 @@ def test_audit_that_was_interrupted_goes_on_in_processes_and_reports_the_same(
     assert (8, "signature-invalid") in failures(whole)
     asked: list[int] = []
 
-    def away_at_the_third(entries: Sequence[bytes], *others: Any) -> list[int]:
-        asked.append(len(entries))
+    def away_at_the_third(claims: Sequence[Claim], domain: Domain) -> list[int]:
+        asked.append(len(claims))
         if len(asked) == 3:
             raise UpstreamError("away", code="gateway-unreachable")
-        return two(entries, *others)
+        return two(claims, domain)
 
     with pytest.raises(UpstreamError):
         audit_log(mostly_true, tmp_path / "state", unsigned=away_at_the_third)

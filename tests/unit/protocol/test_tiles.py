@@ -309,3 +309,15 @@ def test_the_reader_keeps_a_bounded_number_of_tiles(large: Mapping[str, bytes]) 
     asked.clear()
     reader.leaf_hash(1)
     assert asked == []
+
+
+def test_full_bundles_are_had_unchecked_with_the_head_that_their_entries_must_have() -> None:
+    forged = encode_entries([b"forged"] * 256)
+    reader = LogReader(700, root_of(700), with_(log(700), "tile/entries/001", forged))
+    assert reader.unchecked_bundle(0) == (log(700)["tile/entries/000"], root_of(256))
+    data, head = reader.unchecked_bundle(1)
+    assert data == forged
+    assert head == merkle.tree_head(merkle.leaf_hash(entry(index)) for index in range(256, 512))
+    for number in (-1, 2):
+        with pytest.raises(UsageError, match="no full bundle"):
+            reader.unchecked_bundle(number)

@@ -199,16 +199,3 @@ def test_set_of_sequences_holds_what_was_added_and_nothing_else() -> None:
     asked = {*range(64), 4095, 4097, LAST_SEQUENCE - 1, *added, LAST_SEQUENCE + 2}
     assert {sequence for sequence in asked if sequence in found} == added
     assert len(found.bits) == LAST_SEQUENCE // 8 + 1
-
-
-def test_many_sequences_are_added_as_each_is() -> None:
-    many, each = Sequences(), Sequences()
-    assert not many.has_any([1, 65_535])
-    for added in ([9, 3], [4], [65_535, 1]):
-        assert not many.has_any(added)
-        many.add_all(added)
-        for sequence in added:
-            each.add(sequence)
-        assert many == each
-        assert all(many.has_any([2, sequence]) for sequence in added)
-    assert not many.has_any([2, 5, 8, 10, 65_534])
