@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from platemark.protocol.tiles import TILE_WIDTH
 from platemark.protocol.units import Digest32
 
-COMPILED_FROM: Final = 1 << 20
-"""Entries for which hashing is compiled: fewer are hashed in the time that compiling takes."""
+COMPILED_FROM: Final = 1 << 21
+"""Entries for which compiled code is worth it: to load it takes as long as it saves with about so many."""
 
 
 class Entries:
