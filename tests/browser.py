@@ -67,6 +67,10 @@ class Page:
             "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1
         )
 
+    def refuse(self, pattern: str) -> None:
+        """Let nothing at addresses of this form be loaded; `*` stands for any characters."""
+        self._call("Network.setBlockedURLs", urls=[pattern])
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)

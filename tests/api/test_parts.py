@@ -2,11 +2,12 @@ import pytest
 from sqlalchemy import select
 
 from platemark.protocol import merkle
+from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.digests import sha256
 from platemark.protocol.log_entry import Result
 from platemark.protocol.passport import Form, Passport
 from platemark.protocol.serial import grouped, serial_of
-from platemark.protocol.units import id_text
+from platemark.protocol.units import Digest32, id_text
 from platemark.verify.passport import verify_passport
 from platemark.verify.report import Verdict
 from platemark_gateway.models.design import Revision
@@ -69,6 +70,26 @@ async def test_a_failed_part_is_voided_and_a_recalled_one_recalled(agent: Agent)
     await agent.designer.recall()
     assert await status(agent, 1) == "voided"
     assert await status(agent, 2) == "recalled"
+
+
+async def test_a_recalled_part_names_the_block_with_the_reason_before_and_after_the_chain_has_it(
+    agent: Agent, gateway: SimulatedGateway
+) -> None:
+    async def reason(number: int) -> object:
+        answer = await gateway.client.get(f"/v1/parts/{serial_of(agent.token_id, number)}")
+        return answer.json()["recallReasonCid"]
+
+    await agent.redeem(1)
+    await agent.redeem(2)
+    await agent.finish(1, Result.FAILED)
+    await agent.finish(2)
+    assert await reason(2) is None
+    await agent.designer.recall()
+    named = Cid(Codec.RAW, Digest32(b"\x01" * 32)).text
+    assert await reason(2) == named
+    await gateway.chain.mine()
+    assert await reason(2) == named
+    assert await reason(1) is None, "it was never good"
 
 
 async def test_a_recall_shows_in_the_next_answer_whoever_saw_it_first(agent: Agent, gateway: SimulatedGateway) -> None:

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 SERVED = Path(part_page.__file__).parent / "page"
 PHONE = (360, 740)
 DESK = (1280, 900)
+REASON = "The hook breaks. <img src=x onerror=alert(1)> " + "Return it to whoever printed it. " * 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
         for serial in (good, failed, recalled):
             wait_for("the anchor", partial(found.is_anchored, serial))
         design = found.passport(recalled)["designId"]
-        designer.run("design", "recall", design, "--revision", "1", "--reason", "the hook breaks")
+        designer.run("design", "recall", design, "--revision", "1", "--reason", REASON)
         wait_for("the recall", lambda: get(found.address(recalled)).json()["status"] == "recalled")
         yield found
 
@@ -103,13 +104,34 @@ def test_page_says_of_a_failed_print_that_it_is_voided(browser: Browser, parts: 
     assert "another state of this passport" in page.text(".trust")
 
 
-def test_page_believes_a_recall_to_the_gateway_and_reads_it_on_chain(browser: Browser, parts: Parts) -> None:
-    page = opened(browser, parts.address(parts.recalled))
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_page_believes_a_recall_to_the_gateway_and_reads_it_on_chain(
+    browser: Browser, parts: Parts, size: tuple[int, int], tmp_path: Path
+) -> None:
+    page = opened(browser, parts.address(parts.recalled), size)
     assert page.text("#status") == "Recalled"
     assert "says the gateway" in page.text("#explained")
+    page.wait_for("#reason", said_by_its_owner)
+    assert page.text("#announced").endswith(page.text("#reason"))
+    assert not page.is_wider_than_window()
+    page.screenshot(tmp_path / "page.png")
     asked_on_chain(page, parts.stack.rpc)
     assert page.steps("fails") == ["4 revision-recalled"]
     assert "says the chain" in page.text("#explained")
+    page.wait_for("#reason", said_by_its_owner)
+    assert page.complaints == []
+
+
+def said_by_its_owner(text: str) -> bool:
+    return text == f"The reason in the owner's words, as the gateway has them: “{REASON[:500]}…”"
+
+
+def test_page_says_that_nobody_gives_the_reason_of_a_recall(browser: Browser, parts: Parts) -> None:
+    page = browser.page(*DESK)
+    page.refuse("*/ipfs/*")
+    page.open(parts.address(parts.recalled))
+    page.wait_for("#reason", lambda text: text.startswith("The gateway names a reason, but its text is not to be had"))
+    assert page.text("#status") == "Recalled"
 
 
 def test_page_asks_the_chain_that_its_visitor_names(browser: Browser, parts: Parts, tmp_path: Path) -> None:

@@ -163,7 +163,9 @@ def _later_events(which: Mapping[str, Any], revision: RevisionFact) -> Iterator[
         revealed = {**which, "filesRoot": revision.files_root, "salt": revision.salt}
         yield _event("DesignRegistry", "ContentRevealed", revision.block, revealed)
     if revision.recalled is not None:
-        yield _event("DesignRegistry", "RevisionRecalled", revision.recalled, which)
+        yield _event(
+            "DesignRegistry", "RevisionRecalled", revision.recalled, {**which, "reasonDigest": revision.recall_reason}
+        )
 
 
 def _license_events(found: LicenseFact) -> Iterator[ChainEvent]:

@@ -66,7 +66,7 @@ def recall_hidden() -> Evidence:
 @adversary(ENDPOINT, "invents a recall", audit=LOG, finds=CONTRADICTS)
 def recall_invented() -> Evidence:
     found = evidence()
-    found.endpoint.tell("DesignRegistry", "RevisionRecalled", designId=DESIGN_ID, revision=1)
+    found.endpoint.tell("DesignRegistry", "RevisionRecalled", designId=DESIGN_ID, revision=1, reasonDigest=bytes(32))
     return found
 
 

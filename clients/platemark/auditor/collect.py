@@ -168,7 +168,8 @@ class _Reader:
                 case "EditionLowered":
                     editions[design_id] = values["edition"]
                 case _:
-                    revisions[design_id][values["revision"]] |= {"recalled": self.block_of(event)}
+                    recalled = {"recalled": self.block_of(event), "recall_reason": Digest32(values["reasonDigest"])}
+                    revisions[design_id][values["revision"]] |= recalled
         if unregistered := revisions.keys() - registrations.keys():
             raise _contradicts(
                 "a design has revisions and no registration", "a registration", id_text(min(unregistered))

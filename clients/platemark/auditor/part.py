@@ -21,10 +21,11 @@ from platemark.protocol.canonical import JsonValue
 from platemark.protocol.log_entry import LogEntry, OutcomeEntry, RedeemedEntry, Result
 from platemark.protocol.passport import LoggedEntry, Passport, Status
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
+from platemark.protocol.plain_text import readable
 from platemark.protocol.serial import grouped, parse_serial, serial_of
 from platemark.protocol.units import Digest32, LicenseId, TokenId, address_text, digest_text, id_text
 from platemark.verify.counts import LogReplay, TokenCounts
-from platemark.verify.facts import AnchorFact, ChainFacts, GatewayFact, ReservationFact
+from platemark.verify.facts import AnchorFact, ChainFacts, DesignFact, GatewayFact, ReservationFact
 from platemark.verify.inclusion import check_anchor, check_anchored_root, check_inclusion, covering_anchor
 from platemark.verify.license import check_reservation
 from platemark.verify.passport import contracts_of, outcome_facts, verify_passport
@@ -37,6 +38,8 @@ from platemark.verify.voucher import check_permission
 _CHAIN: Final = "chain"
 _LOG: Final = "tiles"
 _PASSPORT: Final = "passport"
+_BLOCKS: Final = "blocks"
+_MAX_REASON: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def audit_passport(
     get_profile = profile_reader(evidence, passport.profile)
     report = verify_passport(passport, facts=facts, block_hash=evidence.block_hash, get_profile=get_profile)
     report.trusted.append(evidence.trusted())
+    _tell_recall(report, evidence, facts.designs.get(passport.design_id), passport.revision)
     _require_accepted(report, passport, policy)
     report.skip(Step.ANCHOR, "checkpoint, other anchors and tiles are not checked here: needs audit log", _PASSPORT)
     outcome, is_anchored, is_over = passport.outcome_entry(), not passport.provisional, False
@@ -93,6 +97,22 @@ def audit_passport(
         report.skip(Step.COUNTS, "the token's other prints are not counted here: needs the log (--tiles)", _PASSPORT)
     report.facts["status"] = part_status(report, outcome, is_anchored=is_anchored, is_over=is_over)
     return report
+
+
+def _tell_recall(report: Report, evidence: Evidence, design: DesignFact | None, number: int) -> None:
+    """Report the owner's reason for a recall: its digest as the chain has it, and its text where that is at hand."""
+    revision = None if design is None else design.revisions.get(number)
+    if revision is None or revision.recall_reason is None:
+        return
+    data = None
+    try:
+        data = evidence.block(revision.recall_reason)
+    except (VerificationError, MalformedError) as error:
+        report.reject(Step.REVISION, error, _BLOCKS)
+    report.facts |= {
+        "recallReason": None if data is None else readable(data.decode(errors="replace"), max_length=_MAX_REASON),
+        "recallReasonDigest": digest_text(revision.recall_reason),
+    }
 
 
 def _is_outcome_anchored(found: FoundPrint, gateway: GatewayFact) -> bool:
@@ -205,7 +225,7 @@ def audit_part(evidence: Evidence, serial_text: str) -> Report:
     opened = open_evidence(report, evidence)
     known = None if opened is None else prints_in(report, evidence, opened, [serial])
     if opened is not None and known is not None:
-        _part_steps(report, opened, serial, known)
+        _part_steps(report, evidence, opened, serial, known)
     return report
 
 
@@ -226,7 +246,7 @@ def audit_parts(evidence: Evidence, serials: Iterable[str]) -> tuple[Report, lis
     for serial in wanted:
         report = Report(f"part {grouped(serial)}", trusted=list(common.trusted))
         report.facts["serial"] = serial
-        _part_steps(report, opened, serial, known)
+        _part_steps(report, evidence, opened, serial, known)
         parts.append(report)
     return common, parts
 
@@ -295,13 +315,13 @@ def _reserved_here(facts: ChainFacts, log: OpenLog, token_id: TokenId) -> Reserv
     return found if found is not None and found.permission.gateway == log.origin.gateway else None
 
 
-def _part_steps(report: Report, opened: Opened, serial: str, known: _Known) -> None:
+def _part_steps(report: Report, evidence: Evidence, opened: Opened, serial: str, known: _Known) -> None:
     with report.step(Step.INCLUSION, "the serial is in the log", _LOG):
         found = known.prints.get(serial)
         if found is None:
             fail_unknown(opened.log, serial)
     if found is not None:
-        _print_steps(report, opened, found, known.replays.get(found.entry.token_id))
+        _print_steps(report, evidence, opened, found, known.replays.get(found.entry.token_id))
 
 
 def find_prints(log: OpenLog, serials: Collection[str]) -> dict[str, FoundPrint]:
@@ -400,7 +420,9 @@ def _token_of(data: bytes) -> TokenId:
         return TokenId(0)  # no token's; `audit log` names the entry
 
 
-def _print_steps(report: Report, opened: Opened, found: FoundPrint, token: TokenReplay | None) -> None:
+def _print_steps(
+    report: Report, evidence: Evidence, opened: Opened, found: FoundPrint, token: TokenReplay | None
+) -> None:
     facts, log, gateway, entry = opened.facts, opened.log, opened.gateway, found.entry
     reservation = facts.reservations.get(entry.token_id)
     with report.step(Step.PERMISSION, f"print {entry.sequence} of a token that a holder permitted", _CHAIN):
@@ -424,7 +446,7 @@ def _print_steps(report: Report, opened: Opened, found: FoundPrint, token: Token
         check_reservation(reservation, license_of(facts, reservation))
     if reservation is None:
         return
-    _design_steps(report, facts, reservation.permission.license_id, reservation.permission.revision)
+    _design_steps(report, evidence, facts, reservation.permission.license_id, reservation.permission.revision)
     entries = [(found.index, log_entry.leaf_hash(entry), "the print")]
     if found.outcome is not None and found.outcome_index is not None:
         entries.append((found.outcome_index, log_entry.leaf_hash(found.outcome), "its outcome"))
@@ -460,7 +482,7 @@ def _anchored(
     return anchor
 
 
-def _design_steps(report: Report, facts: ChainFacts, license_id: LicenseId, revision: int) -> None:
+def _design_steps(report: Report, evidence: Evidence, facts: ChainFacts, license_id: LicenseId, revision: int) -> None:
     license_fact = facts.licenses.get(license_id)
     design = None if license_fact is None else facts.designs.get(license_fact.terms.design_id)
     if design is None:
@@ -469,3 +491,4 @@ def _design_steps(report: Report, facts: ChainFacts, license_id: LicenseId, revi
     report.facts |= {"designId": id_text(design.design_id), "registrant": registrant, "revision": revision}
     with report.step(Step.REVISION, f"revision {revision} of the design by {registrant} is not recalled", _CHAIN):
         check_revision(design, revision)
+    _tell_recall(report, evidence, design, revision)

@@ -619,6 +619,14 @@ def _listed(value: "JsonValue") -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) and value else "nothing"
 
 
+def _recall_line(report: "Report") -> str:
+    reason = report.facts.get("recallReason")
+    if reason is None:
+        digest = report.facts["recallReasonDigest"]
+        return f"reason of the recall: its text is not at hand (--blocks), its SHA-256 is {digest}"
+    return f"reason of the recall, in the owner's words: “{reason}”"
+
+
 def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, **more: "JsonValue") -> None:
     from platemark.auditor.render import NOT_CLAIMED, headline, rows
 
@@ -634,6 +642,8 @@ def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, *
         lines.append(headline(report))
         if "status" in report.facts:
             lines.append(f"status: {report.facts['status']} (outcome: {report.facts.get('outcome', 'not known')})")
+        if "recallReasonDigest" in report.facts:
+            lines.append(_recall_line(report))
         if "disclosed" in report.facts:
             opened, closed = (_listed(report.facts[name]) for name in ("disclosed", "notDisclosed"))
             lines.append(f"disclosed: {opened}; not disclosed: {closed}")

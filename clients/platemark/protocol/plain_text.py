@@ -29,6 +29,17 @@ def line_of(value: JsonValue, *, max_length: int = 200, may_be_empty: bool = Fal
     return value
 
 
+def readable(text: str, *, max_length: int) -> str | None:
+    """Return the first `max_length` characters of any text as such a line; None where nothing in it can be read."""
+    kept = (
+        " " if character in _TURNING or unicodedata.category(character) in _HIDDEN else character for character in text
+    )
+    line = " ".join("".join(kept).split())
+    if not line:
+        return None
+    return line if len(line) <= max_length else f"{line[:max_length]}…"
+
+
 def lines_of(value: JsonValue, *, max_items: int, max_length: int = 200) -> tuple[str, ...]:
     """Return `value` as at most `max_items` lines.
 

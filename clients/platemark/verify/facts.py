@@ -64,6 +64,8 @@ class RevisionFact:
     files_root: Digest32 | None = None
     salt: Digest32 | None = None
     recalled: BlockFact | None = None
+    recall_reason: Digest32 | None = None
+    """The SHA-256 of the owner's reason, as the recall has it; whether anybody has that text is another matter."""
 
 
 @dataclass(frozen=True, slots=True)

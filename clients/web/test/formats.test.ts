@@ -8,7 +8,7 @@ import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { addressOf, signerOf } from "../src/verify/accounts.js";
 import { concat, fromHex, toHex, utf8, type Hex } from "../src/verify/bytes.js";
 import * as digests from "../src/verify/digests.js";
-import { address, checksummed, cid, digest, hexBytes } from "../src/verify/fields.js";
+import { address, checksummed, cid, digest, hexBytes, readable } from "../src/verify/fields.js";
 import { decode, encode, parse, type JsonValue } from "../src/verify/json.js";
 import { decodeEntry } from "../src/verify/log_entry.js";
 import { readManifest } from "../src/verify/manifest.js";
@@ -51,6 +51,20 @@ test("JSON ends at 32 levels and at its limit of bytes", () => {
 test("a key named like a member of every object is a key like others", () => {
   const data = utf8('{"__proto__":{"x":1},"constructor":2}');
   assert.equal(toHex(encode(parse(data, MANY))), toHex(data));
+});
+
+test("any text has a line that can be read, or none", () => {
+  const texts: [string, string | null][] = [
+    ["the hook breaks", "the hook breaks"],
+    [" two\r\nlines\t and\u2028more ", "two lines and more"],
+    ["\x1b[2Jturned\u202e\u2066round", "[2Jturned round"],
+    ["東京 👩‍🔧", "東京 👩‍🔧"],
+    ["👩".repeat(200), "👩".repeat(200)],
+    ["👩".repeat(201), `${"👩".repeat(200)}…`],
+    ["\x00 \n", null],
+    ["", null],
+  ];
+  for (const [text, line] of texts) assert.equal(readable(text, 200), line, text);
 });
 
 test("digests and addresses have one text", () => {

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from platemark.errors import MalformedError
+from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.passport import MEDIA_TYPE
 from platemark.protocol.serial import parse_serial
 from platemark.protocol.tiles import Tile
@@ -94,6 +95,7 @@ async def part(serial: SerialPath, container: Services, request: Request, respon
         revision=found.token.revision,
         token_id=found.known.token_id,
         sequence=found.known.sequence,
+        recall_reason_cid=None if found.recall_reason is None else Cid(Codec.RAW, found.recall_reason).text,
     )
 
 

@@ -37,6 +37,7 @@ class Part:
     status: Status
     known: Print | None = None
     token: Token | None = None
+    recall_reason: Digest32 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ async def look_up(session: AsyncSession, container: Container, serial: str) -> P
         status = Status.PROVISIONAL
     else:
         status = Status.VALID
-    return Part(serial, status, known, token)
+    reason = revision.recall_reason if revision is not None and status is Status.RECALLED else None
+    return Part(serial, status, known, token, reason)
 
 
 def may_still_end(token: Token, now: UnixSeconds) -> bool:

@@ -16,6 +16,8 @@ class PartView(Wire):
     revision: int | None = None
     token_id: TokenIdField | None = None
     sequence: int | None = None
+    recall_reason_cid: str | None = None
+    """The block with the owner's reason for a recall; whether somebody still has it is not looked at."""
 
 
 class AffectedView(Wire):

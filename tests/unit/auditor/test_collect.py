@@ -36,7 +36,9 @@ OTHER_ANCHOR = AnchorFact(2, 1, word("root"), word("tiles"), word("stored"), blo
 TRUE: Mapping[str, ChainFacts] = {
     "one of each": FACTS,
     "nothing": ChainFacts(CONTRACTS, block(30)),
-    "two revisions, one recalled": with_design(revisions={1: replace(REVISION, recalled=block(20)), 2: SECOND}),
+    "two revisions, one recalled": with_design(
+        revisions={1: replace(REVISION, recalled=block(20), recall_reason=word("why")), 2: SECOND}
+    ),
     "not revealed": with_design(revisions={1: replace(REVISION, files_root=None, salt=None)}),
     "sold to a new owner": with_design(owner=HOLDER.address),
     "a second revision accepted": with_license(accepted={1: (MANIFEST.key_commitment,), 2: (word("key 2"),)}),
@@ -108,7 +110,7 @@ LIES: Mapping[str, Callable[[MemoryEndpoint], None]] = {
     ),
     "a recall is hidden": _storage(("isPrintable", DESIGN_ID, 1), value=False),
     "a recall is invented": lambda endpoint: endpoint.tell(
-        "DesignRegistry", "RevisionRecalled", designId=DESIGN_ID, revision=1
+        "DesignRegistry", "RevisionRecalled", designId=DESIGN_ID, revision=1, reasonDigest=word("why")
     ),
     "a design that nobody owns": lambda endpoint: endpoint.storage.pop(("ownerOf", DESIGN_ID)),
     "a licence that the contract does not know": lambda endpoint: endpoint.storage.pop(("termsOf", LICENSE_ID)),

@@ -13,13 +13,14 @@ from platemark.cli import audit
 from platemark.cli.main import run
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
+from platemark.protocol.cid import raw_block
 from platemark.protocol.digests import sha256
 from platemark.protocol.passport import Passport
 from platemark.protocol.serial import serial_of
-from platemark.protocol.units import address_text
-from sample_chain import LOG, SampleLog, anchored, redeemed
+from platemark.protocol.units import address_text, digest_text
+from sample_chain import LOG, REVISION, SampleLog, anchored, block, redeemed
 from sample_documents import DESIGNER, GATEWAY, OUTCOME_ENTRY, PASSPORT, REDEEMED, TOKEN_ID
-from sample_evidence import anchoring, evidence, logged
+from sample_evidence import anchoring, evidence, logged, with_design
 from stack import Ended, command
 
 
@@ -234,6 +235,22 @@ def signed_audit(
     places = ("--tiles", "memory", "--blocks", "memory", "--sign", str(signed))
     ended = command(*with_a_key(tmp_path), "--json", "audit", *argv, *places)
     return ended, command("--json", "audit", "report", str(signed))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_audit_of_a_recalled_part_gives_the_reason_in_the_owners_words(
+    monkeypatch: pytest.MonkeyPatch, *, at_hand: bool
+) -> None:
+    reason = raw_block(b"the hook breaks")
+    found = evidence(with_design(revisions={1: replace(REVISION, recalled=block(20), recall_reason=reason.cid.digest)}))
+    if at_hand:
+        found.source.blocks[reason.cid.text] = reason.data
+    monkeypatch.setattr(audit, "evidence_of", lambda *_: found)
+    ended = command("audit", "part", SERIAL, "--tiles", "memory", "--blocks", "memory")
+    assert ended.exit_code == 3
+    assert "status: recalled" in ended.stdout
+    told = "in the owner's words: “the hook breaks”" if at_hand else digest_text(reason.cid.digest)
+    assert told in ended.stdout
 
 
 def test_audit_of_parts_is_signed_as_one_report_with_the_findings_of_each(

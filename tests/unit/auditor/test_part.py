@@ -1,17 +1,18 @@
 """The audit of one part, by its passport or by nothing but its serial."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
-from platemark.auditor.part import audit_part, audit_passport
+from platemark.auditor.part import audit_part, audit_parts, audit_passport
 from platemark.errors import MalformedError
+from platemark.protocol.cid import raw_block
 from platemark.protocol.log_entry import LogEntry, Result, leaf_hash
 from platemark.protocol.passport import LoggedEntry, Passport, Status
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
 from platemark.protocol.serial import serial_of
-from platemark.protocol.units import TokenId, UnixSeconds, address_text, id_text
+from platemark.protocol.units import TokenId, UnixSeconds, address_text, digest_text, id_text
 from platemark.verify.facts import ChainFacts
 from platemark.verify.policy import Policy
 from platemark.verify.report import Report, Verdict
@@ -29,6 +30,7 @@ from sample_documents import (
 from sample_evidence import (
     PROFILE_BLOCK,
     MemoryLog,
+    SampleEvidence,
     anchoring,
     evidence,
     failures,
@@ -39,7 +41,8 @@ from sample_evidence import (
 )
 
 SERIAL = serial_of(TOKEN_ID, 1)
-RECALLED = with_design(revisions={1: replace(REVISION, recalled=block(20))})
+REASON = raw_block("Pinches\u202e fingers\nat the hinge".encode())
+RECALLED = with_design(revisions={1: replace(REVISION, recalled=block(20), recall_reason=REASON.cid.digest)})
 
 
 def holding(report: Report) -> set[int]:
@@ -352,6 +355,30 @@ def test_outcome_that_a_passport_does_not_show_is_looked_up_in_the_log(name: str
     report = looked_up(passport, log, facts)
     assert report.failures == []
     assert (report.facts["status"], report.facts["outcome"]) == (status, outcome)
+
+
+AUDITS: Mapping[str, Callable[[SampleEvidence], Report]] = {
+    "passport": lambda found: audit_passport(PASSPORT, found),
+    "part": lambda found: audit_part(found, SERIAL),
+    "parts": lambda found: audit_parts(found, [SERIAL])[1][0],
+}
+
+
+@pytest.mark.parametrize("audit", AUDITS)
+def test_reason_of_a_recall_is_told_in_one_line_where_its_block_is_at_hand(audit: str) -> None:
+    found = evidence(RECALLED)
+    named = {"recallReasonDigest": digest_text(REASON.cid.digest)}
+    assert {"recallReason": None, **named}.items() <= AUDITS[audit](found).facts.items()
+    found.source.blocks[REASON.cid.text] = REASON.data
+    report = AUDITS[audit](found)
+    assert {"recallReason": "Pinches fingers at the hinge", **named}.items() <= report.facts.items()
+    assert failures(report) == [(4, "revision-recalled")]
+    found.source.spoil(REASON)
+    report = AUDITS[audit](found)
+    assert report.facts["recallReason"] is None
+    assert failures(report) == [(4, "block-mismatch"), (4, "revision-recalled")]
+    assert not report.facts.keys().isdisjoint(named)
+    assert AUDITS[audit](evidence()).facts.keys().isdisjoint(named), "a revision that stands has no reason"
 
 
 FOREIGN = replace(RESERVATION_FACT.permission, gateway=DESIGNER.address)

@@ -1,7 +1,7 @@
 import pytest
 
 from platemark.errors import MalformedError
-from platemark.protocol.plain_text import items_of, line_of, lines_of, name_of_file, refuse_count
+from platemark.protocol.plain_text import items_of, line_of, lines_of, name_of_file, readable, refuse_count
 
 
 @pytest.mark.parametrize("text", ["Box", "Grüße, 東京 👩‍🔧", "a" * 200])
@@ -18,6 +18,24 @@ def test_other_text_is_refused(text: object) -> None:
     with pytest.raises(MalformedError) as caught:
         line_of(text)  # type: ignore[arg-type]
     assert caught.value.code == "plain-text"
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("the hook breaks", "the hook breaks"),
+        (" two\r\nlines\t and\u2028more ", "two lines and more"),
+        ("\x1b[2Jturned\u202e\u2066round", "[2Jturned round"),
+        ("東京 👩‍🔧", "東京 👩‍🔧"),
+        ("é" * 200, "é" * 200),
+        ("é" * 201, "é" * 200 + "…"),
+        ("\x00 \n", None),
+        ("", None),
+    ],
+    ids=repr,
+)
+def test_any_text_has_a_line_that_can_be_read_or_none(text: str, line: str | None) -> None:
+    assert readable(text, max_length=200) == line
 
 
 def test_an_empty_line_is_allowed_where_it_says_so() -> None:

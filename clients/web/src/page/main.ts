@@ -9,14 +9,14 @@ import { askAll, readFacts, Unreachable, verifyOnChain, type Facts } from "../ve
 import { sha256 } from "../verify/digests.js";
 import { BrokenPart, Malformed } from "../verify/failures.js";
 import { encode, isObject, parse } from "../verify/json.js";
-import type { Cid } from "../verify/fields.js";
+import { cid, type Cid } from "../verify/fields.js";
 import { MOST_BYTES, readPassport, type Passport } from "../verify/passport.js";
 import { refusedReport } from "../verify/report.js";
 import { grouped, readSerial } from "../verify/serial.js";
 import { skipChain, verifyOffline } from "../verify/verify.js";
 import { element } from "./dom.js";
 import { partView, refusedView, verdict } from "./view.js";
-import type { Origin } from "./words.js";
+import { reasonOf, type Origin } from "./words.js";
 
 interface Taken {
   readonly data: Uint8Array;
@@ -47,9 +47,9 @@ async function fromGateway(serial: string): Promise<void> {
     return;
   }
   const [view, passport] = answers;
-  const status = view.ok ? statusIn(new Uint8Array(await view.arrayBuffer())) : null;
+  const said = view.ok ? partIn(new Uint8Array(await view.arrayBuffer())) : { status: null, reason: null };
   if (passport.ok) {
-    await take({ data: new Uint8Array(await passport.arrayBuffer()), origin: { kind: "gateway", status } });
+    await take({ data: new Uint8Array(await passport.arrayBuffer()), origin: { kind: "gateway", ...said } });
   } else if (passport.status === 404) {
     const text = `This gateway knows no part ${grouped(serial)}. Compare the serial with the label's.`;
     show(verdict("unknown", "Unknown", text, "fails"));
@@ -59,13 +59,16 @@ async function fromGateway(serial: string): Promise<void> {
   }
 }
 
-function statusIn(data: Uint8Array): string | null {
+/** What the gateway says of the part: its status today, and the block with the reason of a recall. */
+function partIn(data: Uint8Array): { status: string | null; reason: Cid | null } {
   try {
     const found = parse(data, MOST_BYTES);
-    const status = isObject(found) ? found.get("status") : null;
-    return typeof status === "string" ? status : null;
+    if (!isObject(found)) return { status: null, reason: null };
+    const status = found.get("status");
+    const reason = found.get("recallReasonCid") ?? null;
+    return { status: typeof status === "string" ? status : null, reason: reason === null ? null : cid(reason) };
   } catch {
-    return null;
+    return { status: null, reason: null };
   }
 }
 
@@ -95,7 +98,7 @@ async function showPassport({ data, origin }: Taken, facts: Facts | null, endpoi
   else verifyOnChain(report, passport, facts);
   document.title = `${passport.manifest.title} · ${grouped(passport.serial)}`;
   show(...partView({ passport, report, origin, facts, endpoints, label: labelNote(data, passport) }));
-  if (origin.kind === "gateway") await showPicture(passport);
+  if (origin.kind === "gateway") await Promise.all([showPicture(passport), showReason(origin.reason)]);
 }
 
 /** Compares the passport with the one that the label was made from, where the address says which. */
@@ -113,20 +116,39 @@ async function showPicture(passport: Passport): Promise<void> {
   const [picture] = passport.manifest.previews;
   const place = document.getElementById("picture");
   if (picture?.codec !== "raw" || place === null) return;
-  const data = await pictureBytes(picture).catch(() => null);
-  if (data === null || !place.isConnected) return;
+  const data = await block(picture);
+  if (data === null || !isPng(data) || !place.isConnected) return;
   if (pictureUrl !== null) URL.revokeObjectURL(pictureUrl);
   pictureUrl = URL.createObjectURL(new Blob([data], { type: "image/png" }));
   place.replaceChildren(element("img", { src: pictureUrl, alt: "Picture of the design" }));
   place.hidden = false;
 }
 
-async function pictureBytes({ text, digest }: Cid): Promise<Uint8Array<ArrayBuffer> | null> {
+/** Shows why the revision was recalled, under a headline that says so. */
+async function showReason(named: Cid | null): Promise<void> {
+  const place = document.querySelector<HTMLElement>(".recalled #reason");
+  if (named === null || place === null) return;
+  const said = reasonOf(named, await block(named));
+  if (!place.isConnected) return;
+  place.replaceChildren(said);
+  place.hidden = false;
+  document.getElementById("announced")?.append(` ${said}`);
+}
+
+/** A block by its identifier, from the gateway; null where it does not give exactly that. */
+async function block({ text, digest }: Cid): Promise<Uint8Array<ArrayBuffer> | null> {
   const prefix = location.pathname.replace(/\/v1\/parts\/[^/]*\/?$/, "");
-  const response = await fetch(`${prefix}/ipfs/${text}?format=raw`);
-  const data = new Uint8Array(await response.arrayBuffer());
-  const isPng = toHex(data.subarray(0, 8)) === "0x89504e470d0a1a0a";
-  return response.ok && isPng && toHex(sha256(data)) === toHex(fromHex(digest)) ? data : null;
+  try {
+    const response = await fetch(`${prefix}/ipfs/${text}?format=raw`);
+    const data = new Uint8Array(await response.arrayBuffer());
+    return response.ok && toHex(sha256(data)) === toHex(fromHex(digest)) ? data : null;
+  } catch {
+    return null;
+  }
+}
+
+function isPng(data: Uint8Array): boolean {
+  return toHex(data.subarray(0, 8)) === "0x89504e470d0a1a0a";
 }
 
 async function askChain(form: HTMLFormElement): Promise<void> {

@@ -23,7 +23,7 @@ export function partView(shown: Shown): Node[] {
   const { passport, report, origin, facts, endpoints } = shown;
   const { status, title, text, shape } = headline(passport, report, origin, facts);
   return [
-    verdict(status, title, text, shape),
+    verdict(status, title, text, shape, element("p", { id: "reason", hidden: "" })),
     element(
       "section",
       { class: "card", "aria-labelledby": "design" },
@@ -58,12 +58,12 @@ export function refusedView(report: Report): Node[] {
   ];
 }
 
-export function verdict(status: string, title: string, text: string, shape: Shape): HTMLElement {
+export function verdict(status: string, title: string, text: string, shape: Shape, more: Child = null): HTMLElement {
   return element(
     "section",
     { class: `verdict ${status}`, id: "verdict" },
     icon(shape),
-    element("div", {}, element("h1", { id: "status" }, title), element("p", { id: "explained" }, text)),
+    element("div", {}, element("h1", { id: "status" }, title), element("p", { id: "explained" }, text), more),
   );
 }
 

@@ -1,13 +1,18 @@
 /** What the page says of a part: headline, explanation, and whose word was taken. */
 
 import type { Facts } from "../verify/chain.js";
+import { readable, type Cid } from "../verify/fields.js";
 import type { Passport } from "../verify/passport.js";
 import type { Report } from "../verify/report.js";
 import { statusOf, type Status } from "../verify/status.js";
 import type { Shape } from "./dom.js";
 
 /** Where a passport came from: a gateway that also says what the part is today, or a file. */
-export type Origin = { readonly kind: "gateway"; readonly status: string | null } | { readonly kind: "file"; readonly name: string };
+export type Origin =
+  | { readonly kind: "gateway"; readonly status: string | null; readonly reason: Cid | null }
+  | { readonly kind: "file"; readonly name: string };
+
+const MOST_OF_REASON = 500;
 
 export interface Headline {
   readonly status: Status;
@@ -79,6 +84,14 @@ export function trust(origin: Origin, facts: Facts | null, endpoints: readonly s
   else if (origin.status === null) found.push("The gateway did not say what the part is today.");
   else found.push(`The gateway calls the part ${origin.status} today.`);
   return found;
+}
+
+/** What is to be said of a recall's reason; `data` is the block that the gateway names, or null where nobody gave it. */
+export function reasonOf(named: Cid, data: Uint8Array | null): string {
+  const words = data === null ? null : readable(new TextDecoder().decode(data), MOST_OF_REASON);
+  return words === null
+    ? `The gateway names a reason, but its text is not to be had here: block ${named.text}.`
+    : `The reason in the owner's words, as the gateway has them: “${words}”`;
 }
 
 /** When the part was made, as an interval that nobody could move: blocks, and their times where the chain told them. */

@@ -46,6 +46,9 @@ export function lengthOf(text: string): number {
   return length;
 }
 
+/** What moves a cursor or turns the reading order around. */
+const UNREADABLE = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u;
+
 /** One line that people can read, without anything that moves a cursor or turns the reading order around. */
 export function line(value: JsonValue, maxLength = 200, mayBeEmpty = false): string {
   if (typeof value !== "string" || lengthOf(value) > maxLength || (value === "" && !mayBeEmpty)) {
@@ -54,10 +57,15 @@ export function line(value: JsonValue, maxLength = 200, mayBeEmpty = false): str
   if (/^\p{White_Space}|\p{White_Space}$/u.test(value)) {
     throw new Malformed("a text begins and ends with a visible character", "plain-text");
   }
-  if (/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u.test(value)) {
-    throw new Malformed("a text has no control characters", "plain-text");
-  }
+  if (UNREADABLE.test(value)) throw new Malformed("a text has no control characters", "plain-text");
   return value;
+}
+
+/** The first characters of any text as such a line; null where nothing in it can be read. */
+export function readable(text: string, maxLength: number): string | null {
+  const characters = [...text.split(UNREADABLE).join(" ").replace(/\p{White_Space}+/gu, " ").trim()];
+  if (characters.length === 0) return null;
+  return characters.length <= maxLength ? characters.join("") : `${characters.slice(0, maxLength).join("")}…`;
 }
 
 /** An array whose items are counted before any of them is read. */
