@@ -90,6 +90,11 @@ def test_page_says_at_a_glance_that_a_part_is_valid(
     assert grouped(parts.good) in page.text(".serial")
     assert page.steps("fails") == []
     assert {step.split()[0] for step in page.steps("holds")} == {"2", "5", "7", "8", "9", "10", "11"}
+    facts, passport = page.text(".facts"), parts.passport(parts.good)
+    assert "no name in this passport" in facts
+    for account in (passport["permission"]["holder"], passport["permission"]["agent"], passport["profile"]["gateway"]):
+        assert account in facts
+    assert f"at {passport['profile']['url']}, says its profile" in facts
     assert "Chain facts not verified" in page.text(".trust")
     assert "The label was made from exactly this passport." in page.text(".trust")
     assert not page.is_wider_than_window()
@@ -213,6 +218,7 @@ def test_page_from_disk_verifies_a_file_without_a_gateway(
     assert page.steps("fails") == []
     facts = page.text(".facts")
     assert "Print centre North · prints@north.example" in facts
+    assert "claimed by whoever wrote the passport" in facts
     assert "PLA, lot 7, 40 % recycled" in facts or "receipt" in case["without"]
     assert "Not for food." in page.text(".warnings")
     page.screenshot(tmp_path / "page.png")

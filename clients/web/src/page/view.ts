@@ -79,10 +79,13 @@ function warnings(passport: Passport): HTMLElement | null {
 }
 
 function facts_(passport: Passport, facts: Facts | null): HTMLElement {
-  const { responsible, permission, profile, terms } = passport;
+  const { permission, profile, terms } = passport;
   const receipt = receiptOf(passport);
-  const rows: [string, Child][] = [
-    ["Who answers for it", responsible === null ? "nobody has said" : [responsible.name, responsible.contact].filter(Boolean).join(" · ")],
+  const rows: [string, ...Child[]][] = [
+    ["Who answers for it", ...responsible(passport)],
+    ["Permitted by", code(checksummed(permission.text("holder"))), note("the holder of the prints; step 7 says whether it signed")],
+    ["Requested by", code(checksummed(permission.text("agent"))), note("the print centre's key for this permission; step 8 says whether it signed")],
+    ["Counted by the gateway", code(checksummed(profile.gateway)), note(`at ${profile.url}, says its profile`)],
     ["Material", materialOf(passport, receipt)],
     ["Made", interval(passport, facts)],
   ];
@@ -95,21 +98,21 @@ function facts_(passport: Passport, facts: Facts | null): HTMLElement {
     ["Counted as", `${limit}, under a licence for ${terms.number("cap")}`],
     ["Design", code(passport.designId)],
     ["Made the design", code(checksummed(passport.manifest.registrant))],
-    ["Gateway", code(checksummed(profile.gateway))],
-    ["Chain", `${profile.chainId}, ledger `],
+    ["Chain", `${profile.chainId}, ledger `, code(checksummed(profile.ledger))],
   );
   return element(
     "dl",
     { class: "facts" },
-    ...rows.map(([name, value]) =>
-      element(
-        "div",
-        {},
-        element("dt", {}, name),
-        element("dd", {}, value, name === "Chain" ? code(checksummed(profile.ledger)) : null),
-      ),
-    ),
+    ...rows.map(([name, ...values]) => element("div", {}, element("dt", {}, name), element("dd", {}, ...values))),
   );
+}
+
+/** Names are in a passport that the print centre wrote; in what a gateway hands out there are accounts alone. */
+function responsible({ responsible: stated }: Passport): Child[] {
+  if (stated === null) {
+    return ["no name in this passport", note("gateways know accounts, not names; the print centre's own passport file may give one")];
+  }
+  return [[stated.name, stated.contact].filter(Boolean).join(" · "), note("claimed by whoever wrote the passport; no step checks it")];
 }
 
 /** What the receipt says of the material is better than what the passport does. */
@@ -164,6 +167,10 @@ function difference(expected: string, found: string): HTMLElement {
     element("div", {}, element("dt", {}, "expected"), element("dd", {}, code(expected))),
     element("div", {}, element("dt", {}, "found"), element("dd", {}, code(found))),
   );
+}
+
+function note(text: string): HTMLElement {
+  return element("span", { class: "aside" }, text);
 }
 
 function code(text: string): HTMLElement {
