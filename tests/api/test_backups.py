@@ -1,6 +1,7 @@
 """Backups are whole or not there; a restore leaves the old gateway or the new one, wherever it is killed."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -429,8 +430,8 @@ def backup(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def refused(stored: Stored, backup: Path, code: str, *, replace: bool = True) -> None:
-    """Pass when a restore is refused in one line and the data folder is as it was."""
+async def refused(stored: Stored, backup: Path, code: str, *, replace: bool = True) -> PlatemarkError:
+    """Return the error when a restore is refused in one line and the data folder is as it was."""
     await stored.gateway.container.database.close()
     before = {path: path.read_bytes() for path in stored.settings.data.rglob("*") if path.is_file()}
     with pytest.raises(PlatemarkError) as caught:
@@ -441,11 +442,24 @@ async def refused(stored: Stored, backup: Path, code: str, *, replace: bool = Tr
     same = {path for path in before if path.name != "gateway.sqlite3-shm"} & set(after)
     assert {path for path in same if before[path] != after[path]} == set()
     assert not (stored.settings.data / ".restore").exists()
+    return caught.value
 
 
 @on_sqlite
 async def test_a_gateway_that_is_there_is_not_replaced_unasked(stored: Stored, backup: Path) -> None:
-    await refused(stored, backup, "restore-target", replace=False)
+    data = stored.settings.data
+    (data / ".gateway.json.lock").touch()
+    error = await refused(stored, backup, "restore-target", replace=False)
+    assert error.message.startswith(f"{data} already holds a gateway's data: ")
+    assert {"gateway.json", "vault"} <= set(re.findall(r"[^ ,;]+", error.message))
+    assert ".lock" not in error.message
+    assert error.hint is not None
+    assert "--replace" in error.hint
+    for name in ("gateway.json", "deployment.json", "vault", "log", "blocks"):
+        if (data / name).exists():
+            (data / name).rename(data.parent / name)
+    error = await refused(stored, backup, "restore-target", replace=False)
+    assert error.message == f"{data} is not empty: it holds gateway.sqlite3; nothing was changed"
 
 
 @on_sqlite

@@ -63,6 +63,7 @@ _DATABASE: Final = "database"
 _SWAPPED: Final = (VAULT, DEPLOYMENT_FILE, STATE_FILE)
 _PUBLIC_FILE: Final = 0o644
 _UNHARMED: Final = frozenset({LOCK, STAGE, PASSPHRASE_FILE})
+_OWN: Final = frozenset({*_SWAPPED, LOG, BLOCKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +181,13 @@ def _check_target(settings: Settings, database: DatabaseCopies, manifest: Manife
     if database.dump_name not in manifest.files or not {*_SWAPPED[1:], f"{VAULT}/vault.json"} <= set(manifest.files):
         raise LocalError("the backup lacks a part of every gateway", code="backup-damaged")
     if not replace:
-        there = sorted(path.name for path in data.iterdir() if path.name not in _UNHARMED)
+        there = {path.name for path in data.iterdir()} - _UNHARMED
         if there or not database.is_empty():
-            what = f"{data} holds {there[0]}" if there else "the database is not empty"
             raise LocalError(
-                f"{what}; nothing was changed",
+                f"{_in_the_way(data, there)}; nothing was changed",
                 code="restore-target",
-                hint="name an empty folder and database, or say --replace",
+                hint="say --replace to put the backup in its place, or name an empty folder and database "
+                "(--data, --database-url)",
             )
         return
     state = read_state(data)
@@ -200,6 +201,14 @@ def _check_target(settings: Settings, database: DatabaseCopies, manifest: Manife
             code="backup-foreign",
             hint="restore it into an empty folder",
         )
+
+
+def _in_the_way(data: Path, there: set[str]) -> str:
+    if own := sorted(there & _OWN):
+        return f"{data} already holds a gateway's data: {', '.join(own)}"
+    if there:
+        return f"{data} is not empty: it holds {min(there, key=lambda name: (name.startswith('.'), name))}"
+    return "the database already holds a gateway's tables"
 
 
 def _open_vault(folder: Path, passphrase: SecretStr, manifest: Manifest) -> FileVault:
