@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from platemark.errors import LocalError, PlatemarkError
+from platemark.protocol.codes import CODES
 from platemark.protocol.units import Address, address_text
 from platemark_gateway.chain.client import ChainClient, ContractReader, Header, Rpc
 from platemark_gateway.chain.deploy import FILE_NAME as DEPLOYMENT_FILE
@@ -222,16 +223,18 @@ def _cosigns(state: str) -> str:
 
 async def _worker(session: AsyncSession, clock: Clock) -> Sequence[Finding]:
     rows = list(await session.scalars(select(WorkerStep).order_by(WorkerStep.step)))
-    found = [
-        Finding("worker", f"{row.step} failed {row.failures} times in a row, last with {row.code}", Level.WRONG)
-        for row in rows
-        if row.failures
-    ]
+    found = [Finding("worker", _failing(row), Level.WRONG) for row in rows if row.failures]
     latest = max((row.succeeded_at for row in rows if row.succeeded_at is not None), default=None)
     if latest is None or clock.now() - latest > SILENT_SECONDS:
         since = "has never worked" if latest is None else f"last worked {clock.now() - latest} seconds ago"
         return [*found, Finding("worker", since, Level.NOTE)]
     return found or [Finding("worker", "works")]
+
+
+def _failing(row: WorkerStep) -> str:
+    told = f"{row.step} failed {row.failures} times in a row, last with {row.code}"
+    known = CODES.get(row.code or "")
+    return told if known is None or known.hint is None else f"{told} (hint: {known.hint})"
 
 
 async def _outbox(session: AsyncSession) -> Sequence[Finding]:

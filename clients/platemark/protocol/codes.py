@@ -300,7 +300,12 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "endpoint-contradicts": CodeInfo(Kind.CONFLICT, "A chain endpoint contradicts itself"),
     "endpoints-disagree": CodeInfo(Kind.CONFLICT, "Two chain endpoints disagree"),
     "faucet-missing": CodeInfo(Kind.CONFLICT, "A chain has no faucet", "send coins from an account that has some"),
-    "index-behind": CodeInfo(Kind.UNAVAILABLE, "The gateway has not read the chain as far as its log needs"),
+    "index-behind": CodeInfo(
+        Kind.UNAVAILABLE,
+        "The gateway has not read the chain as far as its log needs",
+        "wait until the index is at the chain's head; if it stays then, a designer has to deposit a key again, or the "
+        "chain is an older copy than the log: docs/recovery.md",
+    ),
     "index-empty": CodeInfo(Kind.UNAVAILABLE, "The chain has not been read yet"),
     "journal-damaged": CodeInfo(Kind.UNAVAILABLE, "The embedded chain's journal is damaged"),
     "journal-missing": CodeInfo(Kind.UNAVAILABLE, "The embedded chain's journal is gone"),

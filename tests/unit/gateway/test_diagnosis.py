@@ -79,9 +79,20 @@ async def test_everything_that_is_wrong_is_told_at_once(
     assert "[vault-passphrase]" in wrong["vault"]
     assert "[database-behind]" in wrong["database"]  # made without migrations
     assert "it is behind" in wrong["log"]
-    assert wrong["worker"] == "outbox failed 7 times in a row, last with disk-full"
+    assert wrong["worker"].startswith("outbox failed 7 times in a row, last with disk-full (hint: ")
     assert "[rpc-unreachable]" in wrong["chain"]
     assert "[ipfs-unreachable]" in wrong["blocks"]
+
+
+async def test_a_step_that_lacks_what_the_log_needs_says_what_to_do(
+    gateway: SimulatedGateway, database_url: str
+) -> None:
+    now = gateway.clock.now()
+    failing = StepState(succeeded_at=now, failed_at=now, failures=3, code="index-behind")
+    await report(gateway.container.database, {"reconcile": failing})
+    wrong = told(await diagnosis.examine(settings_of(gateway, database_url), gateway.clock), Level.WRONG)
+    assert wrong["worker"].startswith("reconcile failed 3 times in a row, last with index-behind (hint: wait until")
+    assert "deposit a key again" in wrong["worker"]
 
 
 async def test_a_root_that_is_lost_is_named(gateway: SimulatedGateway, database_url: str) -> None:
