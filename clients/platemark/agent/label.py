@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from platemark.errors import MalformedError
 from platemark.protocol.passport import Passport, Responsible
@@ -32,6 +33,8 @@ _LONGEST_LINK: Final = 512
 _MAX_PICTURE_BYTES: Final = 2 << 20
 _MAX_PICTURE_PIXELS: Final = 4096 * 4096
 _SHORT_ID: Final = 14
+_ADDRESS_AT: Final = 43.7
+_SMALLEST: Final = 5.0
 _EPOCH: Final = UnixSeconds(0)
 
 
@@ -149,7 +152,38 @@ def _draw_text(pdf: "FPDF", label: Label) -> None:
         answer = " - ".join(part for part in (label.responsible.name, label.responsible.contact) if part)
         answer = f"answers for it: {answer}"
     _line(pdf, answer, _MARGIN, 40.5, WIDTH_MM - 2 * _MARGIN, points=6.5)
-    _line(pdf, label.link, _MARGIN, 43.7, WIDTH_MM - 2 * _MARGIN, points=6.5)
+    _draw_address(pdf, label.link, WIDTH_MM - 2 * _MARGIN)
+
+
+def _draw_address(pdf: "FPDF", link: str, width: float) -> None:
+    """Write the address so that it can be typed: whole but for its fragment, which nobody needs to find the page.
+
+    One line, smaller where it is long, or two; of what is longer still the host, and where the rest is.
+    """
+    address = link.partition("#")[0]
+    for points in (6.5, 6.0, 5.5, _SMALLEST):
+        pdf.set_font("Helvetica", "", points)
+        if pdf.get_string_width(address) <= width:
+            _line(pdf, address, _MARGIN, _ADDRESS_AT, width, points=points)
+            return
+    first = _broken(pdf, address, width)
+    second = address[len(first) :]
+    if pdf.get_string_width(second) > width:
+        _line(
+            pdf, f"{urlsplit(link).netloc}: its whole address is in the code", _MARGIN, _ADDRESS_AT, width, points=6.5
+        )
+        return
+    _line(pdf, first, _MARGIN, _ADDRESS_AT, width, points=_SMALLEST)
+    _line(pdf, second, _MARGIN, _ADDRESS_AT + _SMALLEST * 0.4, width, points=_SMALLEST)
+
+
+def _broken(pdf: "FPDF", address: str, width: float) -> str:
+    """Return as much of an address as fits a line, to the last slash in its second half or else to any character."""
+    fits = address
+    while pdf.get_string_width(fits) > width:
+        fits = fits[:-1]
+    slash = fits.rfind("/") + 1
+    return fits[:slash] if slash > len(fits) // 2 else fits
 
 
 def _line(

@@ -47,6 +47,30 @@ def test_a_label_names_serial_design_maker_and_warnings() -> None:
         assert text in page, text
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://prints.example",
+        "https://prints-of-the-north.workshops.a-rather-long-name.example",
+        "https://prints.example/" + "one-of-many/" * 9 + "gateways",
+        "https://prints.example/" + "o" * 120,
+    ],
+    ids=["short", "long host", "long path", "one long name"],
+)
+def test_the_address_on_a_label_can_be_typed_whole(base: str) -> None:
+    address = f"{base}/v1/parts/{sample.PASSPORT.serial}"
+    page = _content(label_pdf(_label(link=f"{address}#{'0' * 32}")))
+    texts = re.findall(r"\((.*?)\) Tj", page)
+    begin = next(at for at, text in enumerate(texts) if text.startswith("https://"))
+    assert "".join(texts[begin:]) == address
+    assert len(texts[begin:]) <= 2
+
+
+def test_an_address_that_no_label_has_room_for_names_the_host_and_the_code() -> None:
+    page = _content(label_pdf(_label(link=f"https://prints.example/{'o' * 400}/v1/parts/{sample.PASSPORT.serial}")))
+    assert "prints.example: its whole address is in the code" in page
+
+
 def test_a_label_that_nobody_answers_for_says_so() -> None:
     assert "nobody has said who answers for this part" in _content(label_pdf(_label(responsible=None)))
 
