@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import typer
 
 from platemark.cli.ui import Ui
-from platemark.errors import LocalError, UsageError
+from platemark.errors import LocalError, UpstreamError, UsageError
 
 if TYPE_CHECKING:
     from platemark.agent.spool import Spool
@@ -32,6 +32,8 @@ EVERYWHERE: Final = (
     "--json, --home, --gateway, --rpc, --key, --passphrase-file and --patience go with every command: platemark --help"
 )
 """The epilog of each group's help."""
+
+_CHECKED: Final = "the gateway is checked against it: is it running, and is --rpc (or PLATEMARK_RPC) right?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +167,38 @@ class Invocation:
         return Patience(self.options.patience_seconds)
 
     @contextmanager
-    def connect(self, account: "AccountKey | None" = None) -> Iterator[Connection]:
-        """Give the gateway, checked and pinned, spoken to as `account`; errors of `check_gateway`."""
+    def connect(self, account: "AccountKey | None" = None, *, forbids: bool = False) -> Iterator[Connection]:
+        """Give the gateway, checked and pinned, spoken to as `account`; errors of `check_gateway`.
+
+        What only `forbids` something is also said while the chain endpoint is away: to a gateway that is in all what
+        was pinned, and it is told what was not looked up. Whatever permits, spends or agrees on counts waits.
+        """
         from platemark.sdk.gateway import GatewayClient
         from platemark.sdk.trust import check_gateway
 
         with GatewayClient(self.settings.gateway_url(), account=account) as client:
             pin = self.settings.home.pinned(client.url)
-            yield Connection(client, check_gateway(client, pin=pin, chain=self.chain), self.chain, self.clock)
+            try:
+                found = Connection(client, check_gateway(client, pin=pin, chain=self.chain), self.chain, self.clock)
+            except UpstreamError as error:
+                if error.code != "rpc-unreachable":
+                    raise
+                if not (forbids and pin.exists()):
+                    raise UpstreamError(error.message, code=error.code, hint=_CHECKED) from error
+                found = self._pinned(client, pin)
+            yield found
+
+    def _pinned(self, client: "GatewayClient", pin: Path) -> Connection:
+        """Return a gateway that is in all what was pinned, without its chain."""
+        from platemark.sdk.clock import WallClock
+        from platemark.sdk.trust import check_gateway
+
+        found = check_gateway(client, pin=pin, chain=None)
+        self.ui.tell(
+            "warning: the chain endpoint cannot be reached, so this goes by what was pinned: whether the gateway's "
+            "keys are still the declared ones was not looked up; look when it is back: platemark gateway show"
+        )
+        return Connection(client, found, None, WallClock())
 
     def _passphrase(self, *, again: bool) -> str:
         if self.options.passphrase_file is not None:

@@ -171,12 +171,15 @@ def recall(
     revision: Annotated[int, typer.Option(min=1, help="Which one.")],
     reason: Annotated[str, typer.Option(help="Why, for everybody to read.")],
 ) -> None:
-    """Withdraw a revision for good: no new reservations, no new releases; says who is owed what."""
+    """Withdraw a revision for good: no new reservations, no new releases; says who is owed what.
+
+    Works while the chain endpoint is away, with a gateway that was met before and is the same.
+    """
     from platemark.designer.recalling import bound_licenses, debts
 
     run = invocation(context)
     number = values.design_id(run, design)
-    with run.connect(run.account) as connection:
+    with run.connect(run.account, forbids=True) as connection:
         _registrar(run, connection).recall(number, revision, reason)
         owed = debts(connection.client.affected(number, revision))
         bound = bound_licenses(connection.client.licenses(number), revision)

@@ -143,12 +143,15 @@ def show(context: typer.Context, token: Token) -> None:
 
 @app.command()
 def stop(context: typer.Context, token: Token) -> None:
-    """End a token's releases at once; unused prints come back when it is closed or expires."""
+    """End a token's releases at once; unused prints come back when it is closed or expires.
+
+    Works while the chain endpoint is away, with a gateway that was met before and is the same.
+    """
     from platemark.protocol.typed_data import Stop
 
     run = invocation(context)
     token_id = values.token_id(run, token)
-    with run.connect(run.account) as connection:
+    with run.connect(run.account, forbids=True) as connection:
         order = Stop(token_id, UnixSeconds(connection.clock.now() + CLOSE_SECONDS))
         connection.client.stop(order, run.account.sign(order.digest(connection.gateway.deployment.ledger_domain)))
     run.ui.result({"tokenId": id_text(token_id), "stopped": True}, ["stopped: no further key is released"])
@@ -156,7 +159,10 @@ def stop(context: typer.Context, token: Token) -> None:
 
 @app.command()
 def close(context: typer.Context, token: Token) -> None:
-    """Agree with the gateway on the final counts; unused prints come back at once."""
+    """Agree with the gateway on the final counts; unused prints come back at once.
+
+    A chain endpoint, where one is named, must answer: what is signed gives up prints, so the gateway is checked first.
+    """
     run = invocation(context)
     token_id = values.token_id(run, token)
     with run.connect(run.account) as connection:
