@@ -416,6 +416,9 @@ CODES: Final[Mapping[str, CodeInfo]] = {
     "backup-failed": CodeInfo(Kind.UNAVAILABLE, "A backup could not be taken or restored"),
     "backup-foreign": CodeInfo(Kind.UNAVAILABLE, "That is no backup of this gateway"),
     "database-behind": CodeInfo(Kind.UNAVAILABLE, "The database needs a migration"),
+    "database-changed": CodeInfo(
+        Kind.UNAVAILABLE, "A table changed, or what was prepared is forgotten", "ask again in a moment"
+    ),
     "database-conflict": CodeInfo(
         Kind.UNAVAILABLE, "Somebody wrote the same at the same moment", "ask again in a moment"
     ),

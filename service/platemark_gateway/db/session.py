@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+import psycopg
 from fastapi import Depends, Request
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -29,6 +30,11 @@ _READ_ONLY_TRANSACTION: Final = "25006"
 """PostgreSQL's word for a server that takes no writes, a standby after a failover for example."""
 _UNIQUE_VIOLATION: Final = "23505"
 """PostgreSQL's word for a second row where there may be one; SQLite has one writer at a time, and no such races."""
+_NO_STATEMENT: Final = "26000"
+"""PostgreSQL's word for a prepared statement that it does not have, as after DISCARD ALL by a pooler."""
+_NOT_SUPPORTED: Final = "0A000"
+_PLAN_CHECK: Final = "RevalidateCachedQuery"
+"""Where in PostgreSQL 'cached plan must not change result type' comes from; its texts are in any language."""
 _AWAY: Final = "the database cannot be reached; nothing was changed"
 _UNKNOWN: Final = "the database went away while it committed; whether anything was changed shows when you ask again"
 
@@ -62,7 +68,8 @@ class Database:
     async def begin(self) -> AsyncIterator[WriteSession]:
         """Open a write transaction; it is committed at the end of the block, undone by an exception.
 
-        Errors: UnavailableError `database-unreachable` when the database is away or stays locked.
+        Errors: UnavailableError `database-unreachable` when the database is away or stays locked, `database-changed`
+            when what was prepared is not good any more.
         """
         async with self._turn(), _mapped() as told, _writable(), self._write() as session, session.begin():
             # Connect now: on SQLite this takes the write lock before anything is read.
@@ -142,7 +149,25 @@ async def _mapped() -> AsyncIterator[_Told]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise UnavailableError(told.text, code="database-unreachable") from error
+        if _lost_its_plan(error):
+            telemetry.log().warning("database.changed", said=str(error.orig).partition("\n")[0])
+            raise UnavailableError(
+                "the database changed under a prepared statement; nothing was changed",
+                code="database-changed",
+                retry_after_seconds=1,
+            ) from error
         raise
+
+
+def _lost_its_plan(error: DBAPIError) -> bool:
+    """Whether PostgreSQL has forgotten a prepared statement, or a table has other columns than when it was prepared.
+
+    No commit is prepared, so nothing was committed; what is undone makes the driver prepare everything anew.
+    """
+    if not isinstance(error.orig, psycopg.Error):
+        return False
+    of_plan = error.orig.diag.source_function == _PLAN_CHECK
+    return error.orig.sqlstate == _NO_STATEMENT or (error.orig.sqlstate == _NOT_SUPPORTED and of_plan)
 
 
 @contextlib.asynccontextmanager

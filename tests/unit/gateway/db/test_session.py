@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NotSupportedError
 
 from platemark_gateway.db import engine, locks
 from platemark_gateway.db.engine import create_engine
@@ -170,6 +170,30 @@ async def test_a_request_that_meets_another_over_the_same_row_is_to_ask_again(tm
             with pytest.raises(IntegrityError):
                 await client.post("/counters/3?value=-1")
     await database.close()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_what_was_prepared_and_is_not_good_any_more_costs_one_refusal(empty_database: Database) -> None:
+    await make_table(empty_database)
+    assert [await value(empty_database) for _ in range(8)] == [0] * 8
+    other = create_engine(empty_database.engine.url.render_as_string(hide_password=False))
+    async with other.begin() as connection:
+        await connection.execute(text("ALTER TABLE counters ALTER COLUMN value TYPE bigint"))
+    await other.dispose()
+    with pytest.raises(UnavailableError) as caught:
+        await value(empty_database)
+    assert caught.value.code == "database-changed"
+    assert await value(empty_database) == 0
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_a_statement_that_the_database_does_not_support_is_no_outage(empty_database: Database) -> None:
+    await make_table(empty_database)
+    with pytest.raises(NotSupportedError):
+        async with empty_database.begin() as session:
+            await session.execute(text("SELECT count(*) FROM counters FOR UPDATE"))
 
 
 async def test_a_database_that_is_away_is_an_outage() -> None:
