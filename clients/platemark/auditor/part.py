@@ -104,15 +104,14 @@ def _tell_recall(report: Report, evidence: Evidence, design: DesignFact | None, 
     revision = None if design is None else design.revisions.get(number)
     if revision is None or revision.recall_reason is None:
         return
-    data = None
+    data, text = None, None
     try:
         data = evidence.block(revision.recall_reason)
     except (VerificationError, MalformedError) as error:
         report.reject(Step.REVISION, error, _BLOCKS)
-    report.facts |= {
-        "recallReason": None if data is None else readable(data.decode(errors="replace"), max_length=_MAX_REASON),
-        "recallReasonDigest": digest_text(revision.recall_reason),
-    }
+    if data is not None:
+        text = readable(data.decode(errors="replace"), max_length=_MAX_REASON) or ""
+    report.facts |= {"recallReason": text, "recallReasonDigest": digest_text(revision.recall_reason)}
 
 
 def _is_outcome_anchored(found: FoundPrint, gateway: GatewayFact) -> bool:

@@ -624,7 +624,7 @@ def _recall_line(report: "Report") -> str:
     if reason is None:
         digest = report.facts["recallReasonDigest"]
         return f"reason of the recall: its text is not at hand (--blocks), its SHA-256 is {digest}"
-    return f"reason of the recall, in the owner's words: “{reason}”"
+    return f"reason of the recall, in the owner's words: “{reason}”" if reason else "the recall has no reason to read"
 
 
 def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, **more: "JsonValue") -> None:

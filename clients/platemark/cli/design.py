@@ -169,7 +169,7 @@ def recall(
     context: typer.Context,
     design: Design,
     revision: Annotated[int, typer.Option(min=1, help="Which one.")],
-    reason: Annotated[str, typer.Option(help="Why, for everybody to read.")],
+    reason: Annotated[str, typer.Option(help="Why, for everybody to read; pages show 500 characters of it.")],
 ) -> None:
     """Withdraw a revision for good: no new reservations, no new releases; says who is owed what.
 

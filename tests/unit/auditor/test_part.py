@@ -373,6 +373,12 @@ def test_reason_of_a_recall_is_told_in_one_line_where_its_block_is_at_hand(audit
     report = AUDITS[audit](found)
     assert {"recallReason": "Pinches fingers at the hinge", **named}.items() <= report.facts.items()
     assert failures(report) == [(4, "revision-recalled")]
+    empty = raw_block(b" ")
+    wordless = evidence(
+        with_design(revisions={1: replace(REVISION, recalled=block(20), recall_reason=empty.cid.digest)})
+    )
+    wordless.source.blocks[empty.cid.text] = empty.data
+    assert AUDITS[audit](wordless).facts["recallReason"] == ""
     found.source.spoil(REASON)
     report = AUDITS[audit](found)
     assert report.facts["recallReason"] is None

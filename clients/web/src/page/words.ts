@@ -88,9 +88,10 @@ export function trust(origin: Origin, facts: Facts | null, endpoints: readonly s
 
 /** What is to be said of a recall's reason; `data` is the block that the gateway names, or null where nobody gave it. */
 export function reasonOf(named: Cid, data: Uint8Array | null): string {
-  const words = data === null ? null : readable(new TextDecoder().decode(data), MOST_OF_REASON);
+  if (data === null) return `The gateway names a reason, but its text is not to be had here: block ${named.text}.`;
+  const words = readable(new TextDecoder().decode(data), MOST_OF_REASON);
   return words === null
-    ? `The gateway names a reason, but its text is not to be had here: block ${named.text}.`
+    ? "The owner gave no reason that can be read, says the gateway."
     : `The reason in the owner's words, as the gateway has them: “${words}”`;
 }
 
