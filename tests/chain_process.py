@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 
+from platemark.cli.demo.processes import gateway_program
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.units import Address, address_text, parse_address
 from platemark_gateway.chain.transactions import Fees, sign_transaction, transaction_hash
@@ -86,7 +87,7 @@ class ChainProcess:
 
 
 def start_chain(directory: Path, *options: str) -> ChainProcess:
-    process = spawn("chain", "--data", str(directory), *options)
+    process = program("chain", "--data", str(directory), *options)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -95,9 +96,19 @@ def start_chain(directory: Path, *options: str) -> ChainProcess:
     return ChainProcess(process, json.loads(line))
 
 
+def program(*arguments: str) -> "subprocess.Popen[str]":
+    """Run `platemark-gateway`; `forked_programs` may fork it."""
+    return _run(gateway_program(), *arguments)
+
+
 def spawn(*arguments: str) -> "subprocess.Popen[str]":
+    """Start `platemark-gateway` anew, with all that its start is."""
+    return _run(*COMMAND, *arguments)
+
+
+def _run(*argv: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        list(argv),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

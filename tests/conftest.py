@@ -211,6 +211,15 @@ def _statements_compile_once() -> Generator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _programs_import_once() -> Generator[None]:
+    """Fork the gateway's programs from one that has imported what they need."""
+    from forked_programs import forked_programs
+
+    with forked_programs():
+        yield
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which SQLAlchemy and uvicorn use."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chain_flow import live
-from chain_process import running_chain, spawn
+from chain_process import program, running_chain
 from chain_stack import (
     ROOT,
     Anvil,
@@ -276,7 +276,7 @@ async def test_geth_as_it_comes_gets_a_copy_of_the_deployer() -> None:
 def gateway_deploy(folder: Path, rpc: str, *options: str) -> "subprocess.CompletedProcess[str]":
     (folder / "passphrase").write_text("a passphrase for tests\n")
     where = ["--data", str(folder / "data"), "--rpc", rpc, "--passphrase-file", str(folder / "passphrase")]
-    process = spawn("deploy", *where, *options)
+    process = program("deploy", *where, *options)
     output, errors = process.communicate(timeout=120)
     return subprocess.CompletedProcess(where, process.returncode, output, errors)
 
