@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chain_process import ChainProcess, running_chain, spawn
+from chain_process import ChainProcess, program, running_chain, spawn
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.checkpoint import NoteKey, NoteSigner, open_checkpoint
 from platemark.protocol.digests import sha256
@@ -40,6 +40,9 @@ def _passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLATEMARK_GATEWAY_POLL_SECONDS", "0.1")
 
 
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
 class Served:
     """A running `platemark-gateway serve`."""
 
@@ -61,8 +64,8 @@ class Served:
 
 
 @contextmanager
-def serving(data: Path, chain: ChainProcess, *options: str) -> Iterator[Served]:
-    process = spawn("serve", "--data", str(data), "--rpc", chain.url, "--port", "0", *options)
+def serving(data: Path, chain: ChainProcess, *options: str, start: Start = program) -> Iterator[Served]:
+    process = start("serve", "--data", str(data), "--rpc", chain.url, "--port", "0", *options)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -77,7 +80,7 @@ def serving(data: Path, chain: ChainProcess, *options: str) -> Iterator[Served]:
 
 
 def failure(command: str, data: Path, *options: str) -> str:
-    process = spawn(command, "--data", str(data), *options)
+    process = program(command, "--data", str(data), *options)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert '"ready"' not in output
@@ -121,12 +124,12 @@ async def test_a_gateway_starts_from_nothing_and_is_the_same_after_a_kill(
 ) -> None:
     data = tmp_path / "gateway"
     options = ["--database-url", await database_of(kind, tmp_path)]
-    with serving(data, chain, *options) as first:
+    with serving(data, chain, *options, start=spawn) as first:
         body, design_id = registration(first.ready, f"{kind} {tmp_path}")
         assert first.post("/v1/designs", body).status_code == 202
         first.stop(signal.SIGKILL)
     assert json.loads((data / "vault" / "vault.json").read_text())["scrypt"]["n"] == 1 << 17
-    with serving(data, chain, *options) as second:
+    with serving(data, chain, *options, start=spawn) as second:
         assert second.ready == first.ready
         assert wait_until_final(second, design_id)["revisions"][0]["state"] == "registered"
         assert second.get("/v1/gateway").json()["state"] == "ready"
@@ -194,7 +197,7 @@ def test_the_exported_log_key_signs_as_the_gateway_does(tmp_path: Path, chain: C
         while (answer := served.get("/log/checkpoint")).status_code != 200:
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.1)
-        process = spawn("keys", "export-log-key", "--data", str(data))
+        process = program("keys", "export-log-key", "--data", str(data))
         output, _ = process.communicate(timeout=60)
     signer = NoteSigner.parse(output.strip())
     assert signer.key == NoteKey(served.ready["logOrigin"], signer.key.public_key)
@@ -230,7 +233,7 @@ def test_doctor_says_what_is_well_and_what_is_not(
     data = tmp_path / "gateway"
     with serving(data, chain) as served:
         served.stop()
-    process = spawn("doctor", "--data", str(data), "--rpc", chain.url)
+    process = program("doctor", "--data", str(data), "--rpc", chain.url)
     output, _ = process.communicate(timeout=60)
     well = {line.split(":")[0].removeprefix("ok").strip() for line in output.splitlines() if line.startswith("ok")}
     parts = {
@@ -248,7 +251,7 @@ def test_doctor_says_what_is_well_and_what_is_not(
     }
     assert (process.returncode, parts - well) == (0, set()), output
     monkeypatch.setenv("PLATEMARK_GATEWAY_PASSPHRASE", "not the passphrase")
-    process = spawn("doctor", "--data", str(data), "--rpc", "http://127.0.0.1:1")
+    process = program("doctor", "--data", str(data), "--rpc", "http://127.0.0.1:1")
     output, _ = process.communicate(timeout=60)
     failed = {line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("FAIL")}
     assert (process.returncode, failed) == (1, {"vault", "chain", "account"}), output
