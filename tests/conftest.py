@@ -57,6 +57,7 @@ TOGETHER: Final = {
         for file in (
             "tests/e2e/test_demo.py",
             "tests/e2e/test_part_page.py",
+            "tests/e2e/test_privacy.py",
             "tests/e2e/test_sales_and_moves.py",
             "tests/integration/test_contracts_eth_tester.py",
             "tests/integration/test_embedded_chain.py",

@@ -15,7 +15,7 @@ from conftest import faketime_library
 from platemark.cli.demo.processes import gateway_program
 from stack import PASSPHRASE, Chain, Person, Stack, get, licensed_cube, wait_for
 
-pytestmark = pytest.mark.faketime
+pytestmark = [pytest.mark.faketime, pytest.mark.slow]
 A_DAY = 86_400
 
 

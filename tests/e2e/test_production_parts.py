@@ -13,7 +13,7 @@ from platemark.cli.demo.processes import gateway_program
 from simulators.databases import database_of
 from stack import PASSPHRASE, Stack, command, cube_stl, fund, wait_for
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.kubo, pytest.mark.anvil]
+pytestmark = [pytest.mark.postgresql, pytest.mark.kubo, pytest.mark.anvil, pytest.mark.slow]
 
 
 def deploy(stack: Stack) -> subprocess.CompletedProcess[str]:

@@ -337,6 +337,7 @@ def test_audit_takes_a_record_or_addresses_and_says_which_is_wrong(tmp_path: Pat
 
 
 @pytest.mark.forge
+@pytest.mark.slow
 def test_source_compiles_to_what_is_shipped(tmp_path: Path) -> None:
     with running_chain(tmp_path / "chain") as chain:
         paid_deploy(tmp_path, Node("embedded", chain.url))
@@ -350,6 +351,7 @@ def test_source_compiles_to_what_is_shipped(tmp_path: Path) -> None:
 
 @pytest.mark.forge
 @pytest.mark.anvil
+@pytest.mark.slow
 def test_forge_script_gives_the_same_addresses_and_its_record_is_written(tmp_path: Path) -> None:
     # It takes the contracts from the artefacts: their source need not be compiled beside it.
     script = ["script/Deploy.s.sol", "--skip", "src/**", "--broadcast", "--private-key", f"0x{KEY.secret().hex()}"]

@@ -13,6 +13,7 @@ TOKENS = json.loads((ROOT / "tests/corpus/tokens.json").read_text(encoding="utf-
 
 
 @pytest.mark.forge
+@pytest.mark.slow
 def test_the_tokens_are_compiled_from_their_source(tmp_path: Path) -> None:
     forge = min((ROOT / "contracts/node_modules/@foundry-rs").glob("forge-*/bin/forge"))
     folders = ["--out", str(tmp_path / "out"), "--cache-path", str(tmp_path / "cache")]
