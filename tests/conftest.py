@@ -5,6 +5,7 @@ libfaketime, Chromium or the log programs of others. The end of a run names each
 PLATEMARK_REQUIRE_ALL=1 a skip fails the run.
 """
 
+import gc
 import os
 import shutil
 from collections import defaultdict
@@ -122,6 +123,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
             item.add_marker(pytest.mark.skip(reason=f"needs {part}: {PARTS[part]}"))
     yield
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of garbage collections, each of which would walk through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
