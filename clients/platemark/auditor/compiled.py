@@ -8,6 +8,8 @@ module raises ImportError.
 Whoever calls it holds the heads against those of the log, so that a mistake here refuses what is right, and is found by
 the exact path; it does not let pass what is wrong.
 
+Where Numba is told not to compile, to import this module raises RuntimeError: NumPy's numbers do not wrap alike.
+
 Messages are in columns: word `t` of message `n` is `words[t, n]`.
 
 Source: FIPS 180-4, sections 5 and 6.2; RFC 6962, section 2.1.
@@ -23,6 +25,9 @@ from numpy.typing import NDArray
 from platemark.auditor.entries import Entries
 from platemark.protocol.tiles import TILE_WIDTH
 from platemark.protocol.units import Digest32
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # is set when it is imported
+    raise RuntimeError("NUMBA_DISABLE_JIT is set")
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Words = NDArray[np.uint32]

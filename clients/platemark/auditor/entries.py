@@ -6,11 +6,13 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from platemark.protocol.tiles import TILE_WIDTH
+from platemark.protocol import merkle
+from platemark.protocol.tiles import TILE_WIDTH, encode_entries
 from platemark.protocol.units import Digest32
 
 COMPILED_FROM: Final = 1 << 21
 """Entries for which compiled code is worth it: to load it takes as long as it saves with about so many."""
+_TRIAL: Final = [bytes(length) for length in range(TILE_WIDTH)]
 
 
 class Entries:
@@ -61,11 +63,14 @@ def bundle_hasher(entries: int, on_progress: Callable[[str], None]) -> HashBundl
     try:
         from platemark.auditor.compiled import hash_bundles
 
-        hash_bundles([bytes(2 * TILE_WIDTH)])  # is compiled now, or what was compiled is read
+        found = hash_bundles([encode_entries(_TRIAL)])  # is compiled now, or what was compiled is read
     except ImportError:
         on_progress("the log is large: with platemark[fast] its hashing takes a third of the time")
         return None
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 (of a damaged cache Numba raises whatever its bytes come to mean)
         on_progress(f"hashing cannot be compiled here and is slower: {error}")
+        return None
+    if found is None or found[1] != [merkle.tree_head(merkle.leaf_hashes(_TRIAL))]:
+        on_progress("hashing cannot be compiled here and is slower: what was compiled gives other hashes")
         return None
     return hash_bundles

@@ -1,7 +1,12 @@
 """Bundles that are hashed many at once: heads and entries are those of the exact path, whatever is in the files."""
 
+import os
+import pickle
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numba
@@ -146,7 +151,15 @@ def test_who_has_no_numba_is_told_what_it_would_bring(monkeypatch: pytest.Monkey
     assert told == ["the log is large: with platemark[fast] its hashing takes a third of the time"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("no such processor")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("no such processor"),
+        EOFError("Ran out of input"),
+        pickle.UnpicklingError("pickle data was truncated"),
+    ],
+)
 def test_where_nothing_can_be_compiled_the_audit_goes_on(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Sequence[bytes]) -> None:
         raise error
@@ -155,6 +168,47 @@ def test_where_nothing_can_be_compiled_the_audit_goes_on(error: Exception, monke
     monkeypatch.setattr(compiled, "hash_bundles", fail)
     assert bundle_hasher(COMPILED_FROM, told.append) is None
     assert told == [f"hashing cannot be compiled here and is slower: {error}"]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-9]])
+@pytest.mark.parametrize("kept", ["*.nbi", "*.nbc"])
+def test_damaged_cache_makes_an_audit_slower_and_does_not_end_it(
+    kept: str, damage: Callable[[bytes], bytes], cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cache, tmp_path / "cache")
+    damaged = list((tmp_path / "cache").rglob(kept))
+    for path in damaged:
+        path.write_bytes(damage(path.read_bytes()))
+    assert damaged
+    assert "hashing cannot be compiled here and is slower" in hasher_in(NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+
+
+def test_where_numba_is_told_not_to_compile_it_is_not_used() -> None:
+    assert hasher_in(NUMBA_DISABLE_JIT="1") == "hashing cannot be compiled here and is slower: NUMBA_DISABLE_JIT is set"
+
+
+def test_code_that_gives_other_hashes_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    for wrong in (None, (Entries.of([]), [merkle.leaf_hash(b"")])):
+        monkeypatch.setattr(compiled, "hash_bundles", lambda _, wrong=wrong: wrong)
+        assert bundle_hasher(COMPILED_FROM, told.append) is None
+    assert told == ["hashing cannot be compiled here and is slower: what was compiled gives other hashes"] * 2
+
+
+def hasher_in(**environment: str) -> str:
+    """Return what a process of its own tells when it is to hash a large log."""
+    code = "from platemark.auditor.entries import bundle_hasher; bundle_hasher(1 << 20, print)"
+    argv = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=os.environ | environment)
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which Numba keeps what it compiled."""
+    found = tmp_path_factory.mktemp("cache")
+    assert hasher_in(NUMBA_CACHE_DIR=str(found)) == ""
+    return found
 
 
 def test_where_no_folder_can_be_written_to_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
