@@ -80,6 +80,8 @@ _CHAIN: Final = "chain"
 _LOG: Final = "tiles"
 _BLOCKS: Final = "blocks"
 _MAX_FINDINGS: Final = 10_000
+BATCH_BYTES: Final = 16 << 20
+"""Entries that are larger together are no batch: those of a log that is right take a quarter, a lying one 1 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,7 +554,8 @@ def batches_of(reader: LogReader, start: int, saved: int, hash_bundles: HashBund
     """Yield the entries from `start` on, which is a boundary of bundles, in batches that end where a state is saved.
 
     When a bundle cannot be had, or is not of the log, those before it are yielded first. With `hash_bundles`, batches
-    of full bundles are checked at once; only those in which something is not right are checked bundle by bundle.
+    of full bundles are checked at once; only those in which something is not right are checked bundle by bundle. Of
+    entries too large for one batch there are several, which end with bundles.
     """
     at = start
     while at < reader.size:
@@ -570,9 +573,15 @@ def batches_of(reader: LogReader, start: int, saved: int, hash_bundles: HashBund
 
 
 def _checked_at_once(reader: LogReader, bundles: Sequence[int], hash_bundles: HashBundles) -> Entries | None:
-    """Return the entries of full bundles; None when one of them is not plainly right."""
+    """Return the entries of full bundles; None when one is not plainly right, or they are too large together."""
+    found: list[tuple[bytes, Digest32]] = []
+    total_bytes = 0
     try:
-        found = [reader.unchecked_bundle(number) for number in bundles]
+        for number in bundles:
+            found.append(reader.unchecked_bundle(number))
+            total_bytes += len(found[-1][0])
+            if total_bytes > BATCH_BYTES:
+                return None
     except (VerificationError, MalformedError):
         return None
     hashed = hash_bundles([data for data, _ in found])
@@ -584,9 +593,14 @@ def _checked_at_once(reader: LogReader, bundles: Sequence[int], hash_bundles: Ha
 def _checked_one_by_one(reader: LogReader, bundles: Sequence[int]) -> Iterator[Entries]:
     """Yield the entries of bundles, and before an error those up to the bundle that it is of."""
     entries: list[bytes] = []
+    total_bytes = 0
     try:
         for number in bundles:
-            entries += reader.bundle(number)
+            if total_bytes > BATCH_BYTES:
+                yield Entries.of(entries)
+                entries, total_bytes = [], 0
+            entries += (bundle := reader.bundle(number))
+            total_bytes += sum(map(len, bundle))
     except (VerificationError, MalformedError):
         if entries:
             yield Entries.of(entries)

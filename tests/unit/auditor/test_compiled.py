@@ -118,6 +118,17 @@ def test_true_batches_of_full_bundles_are_not_read_one_by_one(monkeypatch: pytes
     assert ([entry for batch in found for entry in batch], error, asked) == (ENTRIES, "none", [5])
 
 
+@pytest.mark.parametrize("hashed", [None, hash_bundles])
+def test_entries_that_are_large_together_come_in_several_batches(hashed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [sum(map(len, ENTRIES[at : at + TILE_WIDTH])) for at in range(0, SIZE, TILE_WIDTH)]
+    monkeypatch.setattr(replay, "BATCH_BYTES", sizes[0] + sizes[1] // 2)
+    reader = LogReader(SIZE, GROWTH.root, GROWTH.files.get)
+    found = list(batches_of(reader, 0, SIZE, hashed))
+    assert [entry for batch in found for entry in batch] == ENTRIES
+    assert [len(batch) // TILE_WIDTH for batch in found] == [2, 2, 1]
+    assert all(len(batch) % TILE_WIDTH == 0 for batch in found[:-1])
+
+
 @pytest.fixture(scope="module")
 def lies() -> SampleLog:
     return logged(*ENTRIES_OF_LIES)
