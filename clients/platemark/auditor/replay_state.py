@@ -8,17 +8,20 @@
 
 A state is saved at boundaries of tiles only, whole or not at all, and never beyond the last anchor: what comes later is
 provisional, and is replayed anew. A state is of one log, of one chain and of one policy: one that does not fit what
-is read now is refused, never believed.
+is read now is refused, never believed. So is one that is damaged: each row ends with a digest of itself, which a disk
+that forgets does not know; it is no proof against whoever writes states.
 
 Evolution: `user_version` numbers the tables; a state of another version is refused, and the audit begins anew.
 """
 
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -38,18 +41,21 @@ from platemark.verify.steps import Step, fail, require
 
 SAVED_ENTRIES: Final = 64 * TILE_WIDTH
 """How many entries are replayed between two saves."""
-_VERSION: Final = 2
+_VERSION: Final = 3
+_SEAL_BYTES: Final = 8
 _CACHE_KIB: Final = 8 << 10
 _ROWS: Final = 1024
 _MOST_TRUSTED: Final = 1000
 _TABLES: Final = f"""
-CREATE TABLE log (origin TEXT NOT NULL, entries INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
-    block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted BLOB NOT NULL, policy BLOB NOT NULL);
+CREATE TABLE log (origin BLOB NOT NULL, entries INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
+    block INTEGER NOT NULL, block_hash BLOB NOT NULL, trusted BLOB NOT NULL, policy BLOB NOT NULL,
+    seal BLOB NOT NULL);
 CREATE TABLE tokens (number INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE, reserved BLOB NOT NULL,
-    released INTEGER NOT NULL, voided INTEGER NOT NULL, outcomes BLOB NOT NULL, beyond BLOB NOT NULL, closed BLOB);
-CREATE TABLE prints (number INTEGER NOT NULL, ids BLOB NOT NULL);
+    released INTEGER NOT NULL, voided INTEGER NOT NULL, outcomes BLOB NOT NULL, beyond BLOB NOT NULL, closed BLOB,
+    seal BLOB NOT NULL);
+CREATE TABLE prints (number INTEGER NOT NULL, ids BLOB NOT NULL, seal BLOB NOT NULL);
 CREATE INDEX prints_by_number ON prints (number);
-CREATE TABLE findings (place INTEGER PRIMARY KEY, finding BLOB NOT NULL);
+CREATE TABLE findings (place INTEGER PRIMARY KEY, finding BLOB NOT NULL, seal BLOB NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
 
@@ -80,6 +86,7 @@ class ReplayState:
             make_folder(path.parent)
         with self._disk():
             self._database = sqlite3.connect("" if path is None else path, timeout=0, isolation_level=None)
+            self._database.text_factory = bytes
             try:
                 self._open()
             except BaseException:
@@ -132,15 +139,18 @@ class ReplayState:
             block or of a token; those of the tiles; LocalError.
         """
         with self._disk():
-            row = self._database.execute("SELECT * FROM log").fetchone()
+            (damage,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+            row = next(self._rows("log"), None)
+            if damage != b"ok" or (row is None and any(self._rows("tokens"))):
+                raise MalformedError("the state does not fit together", code="audit-state")
             if row is None:
                 return Earlier(0, {}, [], [])
             stated, entries, size, root, block, final_hash, trusted, stated_policy = row
             words = [text_of(each) for each in list_of(canonical.decode(trusted), max_items=_MOST_TRUSTED)]
             differing = _differing(stated_policy, _policy(policy, facts))
-        if stated != origin:
+        if stated != origin.encode():
             raise UsageError(
-                f"the state {self._path} is of another log: {stated}",
+                f"the state {self._path} is of another log: {stated.decode()}",
                 code="audit-state-log",
                 hint="name another file with --state, or begin anew with --afresh",
             )
@@ -177,8 +187,8 @@ class ReplayState:
                 found = _print_ids(prints[place][1])
                 if len(set(found)) < len(found) or not self._known(numbers[place]).isdisjoint(found):
                     again.add(place)
-            rows = [(numbers[place], ids) for place, (_, ids) in enumerate(prints) if place not in again]
-            self._database.executemany("INSERT INTO prints VALUES (?, ?)", rows)
+            rows = [_sealed(numbers[place], ids) for place, (_, ids) in enumerate(prints) if place not in again]
+            self._database.executemany("INSERT INTO prints VALUES (?, ?, ?)", rows)
         return {prints[place][0] for place in again}
 
     def _known(self, number: int) -> set[bytes]:
@@ -186,10 +196,17 @@ class ReplayState:
         return {print_id for (ids,) in found for print_id in _print_ids(ids)}
 
     def _fill_filter(self) -> None:
-        rows = self._database.execute("SELECT number, ids FROM prints")
-        while some := rows.fetchmany(_ROWS):
+        rows = self._rows("prints")
+        while some := list(islice(rows, _ROWS)):
             numbers = np.repeat([number for number, _ in some], [len(ids) // PRINT_ID_BYTES for _, ids in some])
             self._filter.add(numbers, b"".join(ids for _, ids in some))
+
+    def _rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table in the order of their keys; errors: MalformedError for one that is damaged."""
+        for *values, seal in self._database.execute(f"SELECT * FROM {table} ORDER BY rowid"):  # noqa: S608 (ours)
+            if _sealed(*values)[-1] != seal:
+                raise MalformedError(f"a row of {table} is not what was saved", code="audit-state")
+            yield tuple(values)
 
     def _number(self, token_id: TokenId) -> int:
         return self._numbers.setdefault(token_id, len(self._numbers))
@@ -210,15 +227,15 @@ class ReplayState:
             for token_id in replay.touched:
                 number = self._number(token_id)
                 known = (number, token_id.to_bytes(32, "big"), _reserved(facts[token_id]))
-                row = (*known, *_row(replay.tokens[token_id]))
-                execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = _sealed(*known, *_row(replay.tokens[token_id]))
+                execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             for place in range(self._saved_findings, len(findings)):
                 finding = canonical.encode(findings[place].to_json())
-                execute("INSERT INTO findings VALUES (?, ?)", (place, finding))
+                execute("INSERT INTO findings VALUES (?, ?, ?)", _sealed(place, finding))
             execute("DELETE FROM log")
-            log = (origin, replay.entries, reader.size, reader.root, final.number, final.hash)
+            log = (origin.encode(), replay.entries, reader.size, reader.root, final.number, final.hash)
             terms = (canonical.encode(list(trusted)), _policy(policy, replay.facts))
-            execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*log, *terms))
+            execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _sealed(*log, *terms))
             execute("COMMIT")
             execute("BEGIN EXCLUSIVE")
         replay.touched.clear()
@@ -245,9 +262,7 @@ class ReplayState:
         )
 
     def _tokens(self, facts: ChainFacts) -> Iterator[tuple[TokenId, TokenCounts]]:
-        for number, token, reserved, released, voided, outcomes, beyond, closed in self._database.execute(
-            "SELECT number, token, reserved, released, voided, outcomes, beyond, closed FROM tokens"
-        ):
+        for number, token, reserved, released, voided, outcomes, beyond, closed in self._rows("tokens"):
             token_id = TokenId(int.from_bytes(token, "big"))
             self._numbers[token_id] = number
             known = facts.reservations.get(token_id)
@@ -262,7 +277,7 @@ class ReplayState:
             yield token_id, TokenCounts(released, voided, _sequences(outcomes, beyond), _closed(closed))
 
     def _findings(self) -> Iterator[Finding]:
-        for (finding,) in self._database.execute("SELECT finding FROM findings ORDER BY place"):
+        for _, finding in self._rows("findings"):
             yield Finding.from_json(canonical.decode(finding))
 
     @contextlib.contextmanager
@@ -277,7 +292,7 @@ class ReplayState:
                 code="disk-error",
                 hint="free some space, or name another file with --state",
             ) from error
-        except (sqlite3.DatabaseError, MalformedError) as error:
+        except (sqlite3.DatabaseError, MalformedError, UnicodeDecodeError) as error:
             raise self._unusable("it is damaged, or no state of an audit") from error
 
     def _unusable(self, why: str) -> LocalError:
@@ -286,6 +301,11 @@ class ReplayState:
             code="audit-state",
             hint="name another file with --state, or begin anew with --afresh",
         )
+
+
+def _sealed(*values: int | bytes | None) -> tuple[int | bytes | None, ...]:
+    """Return the values of a row with their digest."""
+    return (*values, hashlib.sha256(repr(values).encode()).digest()[:_SEAL_BYTES])
 
 
 def _print_ids(ids: bytes) -> list[bytes]:

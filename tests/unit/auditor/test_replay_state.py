@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from platemark.auditor import replay
+from platemark.auditor import replay, replay_state
 from platemark.auditor.print_filter import PrintFilter
 from platemark.auditor.replay import audit_log
 from platemark.auditor.replay_state import ReplayState
-from platemark.errors import PlatemarkError, UpstreamError, UsageError
+from platemark.errors import LocalError, PlatemarkError, UpstreamError, UsageError
 from platemark.protocol.checkpoint import KeyType, NoteKey
 from platemark.protocol.codes import CODES
 from platemark.protocol.tiles import ENTRIES, TILE_WIDTH, LogReader, Tile
@@ -193,6 +193,17 @@ def test_state_of_a_history_that_was_rewritten_since_is_refused(lies: SampleLog,
     assert (code, f"its first {LOG_SIZE} entries" in message) == ("log-rewritten", True)
 
 
+def change(path: Path, what: str) -> None:
+    """Change a state as whoever writes states can."""
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE {what}")
+        for table in ("log", "tokens", "prints", "findings"):
+            for row, *values, _ in database.execute(f"SELECT rowid, * FROM {table}").fetchall():  # noqa: S608
+                sealed = (replay_state._sealed(*values)[-1], row)
+                database.execute(f"UPDATE {table} SET seal = ? WHERE rowid = ?", sealed)  # noqa: S608
+    database.close()
+
+
 def test_state_of_a_longer_log_is_refused(lies: SampleLog, tmp_path: Path) -> None:
     interrupted(of(lies), 3, tmp_path / "state")
     code, _ = refused(of(logged(*ENTRIES_OF_LIES[: 3 * TILE_WIDTH])), tmp_path / "state")
@@ -201,18 +212,14 @@ def test_state_of_a_longer_log_is_refused(lies: SampleLog, tmp_path: Path) -> No
 
 def test_state_of_another_log_is_refused(lies: SampleLog, tmp_path: Path) -> None:
     interrupted(of(lies), 3, tmp_path / "state")
-    with sqlite3.connect(tmp_path / "state") as database:
-        database.execute("UPDATE log SET origin = '1/0xledger/0xgateway/1'")
-    database.close()
+    change(tmp_path / "state", "log SET origin = CAST('1/0xledger/0xgateway/1' AS BLOB)")
     code, message = refused(of(lies), tmp_path / "state")
     assert (code, "1/0xledger/0xgateway/1" in message) == ("audit-state-log", True)
 
 
 def test_state_of_a_chain_with_another_final_block_is_refused(lies: SampleLog, tmp_path: Path) -> None:
     interrupted(of(lies), 3, tmp_path / "state")
-    with sqlite3.connect(tmp_path / "state") as database:
-        database.execute("UPDATE log SET block_hash = ?", (block(29).hash,))
-    database.close()
+    change(tmp_path / "state", f"log SET block_hash = x'{block(29).hash.hex()}'")
     assert refused(of(lies), tmp_path / "state")[0] == "endpoints-disagree"
 
 
@@ -260,10 +267,57 @@ def test_state_of_other_contracts_is_refused(lies: SampleLog, tmp_path: Path) ->
 )
 def test_state_with_something_else_in_it_is_refused(lies: SampleLog, tmp_path: Path, spoiled: str) -> None:
     interrupted(of(lies), 3, tmp_path / "state")
+    change(tmp_path / "state", spoiled)
+    assert refused(of(lies), tmp_path / "state")[0] == "audit-state"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "log SET entries = 256",
+        "log SET root = 1",
+        "tokens SET released = released - 1",
+        "tokens SET outcomes = x'00'",
+        "tokens SET voided = 'two'",
+        "prints SET ids = x'00'",
+        "prints SET number = number + 1",
+        "findings SET place = -1 - place",
+    ],
+)
+def test_state_in_which_a_row_is_not_what_was_saved_is_refused(lies: SampleLog, tmp_path: Path, damaged: str) -> None:
+    interrupted(of(lies), 3, tmp_path / "state")
     with sqlite3.connect(tmp_path / "state") as database:
-        database.execute(f"UPDATE {spoiled}")
+        database.execute(f"UPDATE {damaged}")
     database.close()
     assert refused(of(lies), tmp_path / "state")[0] == "audit-state"
+
+
+def test_state_that_lost_what_it_is_of_is_refused(lies: SampleLog, tmp_path: Path) -> None:
+    interrupted(of(lies), 3, tmp_path / "state")
+    with sqlite3.connect(tmp_path / "state") as database:
+        database.execute("DELETE FROM log")
+    database.close()
+    assert refused(of(lies), tmp_path / "state")[0] == "audit-state"
+
+
+@pytest.mark.parametrize("part", range(0, 64, 3))
+def test_state_of_which_a_byte_is_another_is_refused_or_says_the_same(
+    lies: SampleLog, tmp_path: Path, part: int
+) -> None:
+    interrupted(of(lies), 3, tmp_path / "state")
+    data = bytearray((tmp_path / "state").read_bytes())
+    data[part * len(data) // 64 + 77] ^= 1
+    (tmp_path / "state").write_bytes(data)
+    found = outcome(lambda: audit_log(of(lies), tmp_path / "state"))
+    assert found in ("audit-state", named(audit_log(of(lies))))
+
+
+def outcome(audited: Callable[[], Report]) -> Any:
+    """Return the code of the error that ends an audit, or what its report says."""
+    try:
+        return named(audited())
+    except LocalError as error:
+        return error.code
 
 
 @pytest.mark.parametrize("changes", [{"spares": 9}, None])
