@@ -1,7 +1,9 @@
 """Where an audit reads from: chain endpoints, blocks, and the log's static files; never a gateway's word."""
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from platemark.protocol.cid import Cid
 from platemark.protocol.tiles import GetTile
 from platemark.protocol.units import Address, Digest32, parse_address
 from platemark.sdk.chain import ChainClient
-from platemark.sdk.files import read_limited
+from platemark.sdk.files import disk_errors, read_limited
 from platemark.sdk.ipfs import BlockSource, ExportedSource, FolderSource, GatewaySource, SeveralSources
 from platemark.sdk.transport import Transport
 from platemark.verify.facts import ChainFacts, Contracts
@@ -83,7 +85,8 @@ class LogFiles:
     def get(self, path: str) -> bytes | None:
         """Return a file of the log, or None when it is not there.
 
-        Errors: UpstreamError when the address cannot be reached; MalformedError `too-large`.
+        Errors: UpstreamError when the address cannot be reached; LocalError when the disk does not tell; MalformedError
+            `too-large`.
         """
         return self._read(path, MAX_FILE_BYTES)
 
@@ -115,11 +118,22 @@ class LogFiles:
     def _found(self, path: str, max_bytes: int) -> bytes | None:
         if self._transport is None:
             file = os.path.join(self.place, path)  # noqa: PTH118 - a log has many files
-            return read_limited(file, max_bytes=max_bytes) if os.path.isfile(file) else None  # noqa: PTH113
+            return read_limited(file, max_bytes=max_bytes) if _is_file(file) else None
         try:
             return self._transport.call("GET", f"/{path}", max_bytes=max_bytes).body
         except RefusedError:
             return None
+
+
+def _is_file(path: str) -> bool:
+    """Return whether there is such a file; errors: LocalError for a disk that does not tell, which is no answer."""
+    with disk_errors(path):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a log has many files
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return False
+            raise
 
 
 def log_files(place: str, blocks: str | None) -> LogFiles:

@@ -1,5 +1,7 @@
 """What an audit reads, and that nobody is believed who is not to be."""
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source, blocks_beside, log_files
-from platemark.errors import MalformedError, UpstreamError, UsageError, VerificationError
+from platemark.errors import LocalError, MalformedError, UpstreamError, UsageError, VerificationError
 from platemark.protocol.cid import raw_cid
 from platemark.protocol.units import Digest32
 from platemark.sdk.chain import BlockFacts, BlockTag
@@ -144,6 +146,29 @@ def test_log_that_cannot_be_reached_is_not_taken_for_an_empty_one() -> None:
         files.get("tile/0/000")
     assert code_of(raised) == "gateway-unreachable"
     files.close()
+
+
+@pytest.mark.parametrize("failure,code", [(errno.EACCES, "disk-permission"), (errno.EIO, "disk-error")])
+def test_log_on_a_disk_that_does_not_tell_is_not_taken_for_one_that_lacks_a_tile(
+    folder: Path, failure: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: str, **_: Any) -> Any:
+        raise OSError(failure, "no answer", path)
+
+    files = LogFiles(str(folder))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", failing)
+        with pytest.raises(LocalError) as raised:
+            files.get("tile/0/000.p/2")
+    assert code_of(raised) == code
+
+
+@pytest.mark.parametrize("failure", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP])
+def test_tile_to_which_no_path_leads_is_not_there(folder: Path, failure: int) -> None:
+    (folder / "loop").symlink_to("loop")
+    paths = {errno.ENOENT: "tile/9/000", errno.ENOTDIR: "checkpoint/000", errno.ELOOP: "loop"}
+    assert LogFiles(str(folder)).get(paths[failure]) is None
+    assert LogFiles(str(folder)).get("tile") is None
 
 
 # --- chain ----------------------------------------------------------------------------------------------------------
