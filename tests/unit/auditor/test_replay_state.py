@@ -403,6 +403,14 @@ def test_filter_knows_every_pair_that_was_added_and_few_others() -> None:
     assert np.count_nonzero(found.add(numbers + 1, ids)) < 5
 
 
+def test_nobody_makes_print_ids_that_meet_in_the_filter() -> None:
+    """A product by an odd factor keeps a difference in its highest bit, which nothing else is to cancel."""
+    found, numbers = PrintFilter(), np.arange(500)
+    halves = np.frombuffer(print_ids(*range(500)), "<u8").reshape(-1, 2)
+    assert not found.add(numbers, halves.tobytes()).any()
+    assert not found.add(numbers, (halves ^ np.uint64(1 << 63)).tobytes()).any()
+
+
 def test_filter_tells_pairs_that_stand_twice_in_one_call() -> None:
     found = PrintFilter().add(np.array([1, 1, 2, 1, 1]), print_ids(5, 6, 5, 5, 7))
     assert found.tolist() == [True, False, False, True, False]
