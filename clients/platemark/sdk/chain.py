@@ -40,6 +40,8 @@ _BUSY_STATUS: Final = 429
 _POLL_SECONDS: Final = 1.0
 _LONGEST_POLL_SECONDS: Final = 12.0
 _LOG_BLOCKS: Final = 10_000
+_LAST_BLOCK: Final = (1 << 63) - 1
+"""What nodes keep a block's number in: they refuse to be asked for more, and nobody is to end an audit so."""
 _GAS_MARGIN_PERCENT: Final = 20
 _DEFAULT_TIP_WEI: Final = 1_000_000_000
 _CAPITALS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -156,11 +158,13 @@ class ChainClient:
         """
         from web3.exceptions import BlockNotFound
 
+        if isinstance(number, int) and number > _LAST_BLOCK:
+            raise _block_unknown(number)
         with self._reached():
             try:
                 found = self._node().eth.get_block(number)
             except BlockNotFound as error:
-                raise UpstreamError(f"the chain endpoint has no block {number}", code="block-unknown") from error
+                raise _block_unknown(number) from error
             return BlockFacts(
                 int(found["number"]), Digest32(bytes(found["hash"])), UnixSeconds(int(found["timestamp"]))
             )
@@ -514,6 +518,10 @@ def _abi(contract: ContractName) -> Sequence[Mapping[str, Any]]:
     from platemark.protocol import abi
 
     return abi.load(contract).abi
+
+
+def _block_unknown(number: BlockTag) -> UpstreamError:
+    return UpstreamError(f"the chain endpoint has no block {number}", code="block-unknown")
 
 
 def _unreachable() -> UpstreamError:

@@ -101,6 +101,19 @@ def test_blocks_have_number_hash_and_time() -> None:
         assert chain.head().timestamp == 1_800_000_009
 
 
+@pytest.mark.parametrize("number", [8, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_block_that_no_chain_can_have_is_unknown_and_no_refusal_of_the_endpoint(number: int) -> None:
+    """As go-ethereum answers: null for what it has not, an error for what does not fit its numbers."""
+
+    def answer(stated: str, _: bool) -> None:
+        if int(stated, 16) >= 1 << 63:
+            raise RpcError("invalid argument 0: block number larger than int64", code=-32602)
+
+    with endpoint({"eth_getBlockByNumber": answer}) as (chain, _), pytest.raises(UpstreamError) as caught:
+        chain.block(number)
+    assert caught.value.code == "block-unknown"
+
+
 def test_another_chain_is_refused() -> None:
     with endpoint({"eth_chainId": "0x5"}) as (chain, _):
         chain.check_chain(5)
