@@ -63,6 +63,7 @@ def bundle_hasher(entries: int, on_progress: Callable[[str], None]) -> HashBundl
     try:
         from platemark.auditor.compiled import hash_bundles
 
+        on_progress("loading what hashes large logs; at the first time it is compiled, which takes some ten seconds")
         found = hash_bundles([encode_entries(_TRIAL)])  # is compiled now, or what was compiled is read
     except ImportError:
         on_progress("the log is large: with platemark[fast] its hashing takes a third of the time")

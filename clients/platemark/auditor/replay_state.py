@@ -305,7 +305,14 @@ class ReplayState:
 
 def _sealed(*values: int | bytes | None) -> tuple[int | bytes | None, ...]:
     """Return the values of a row with their digest."""
-    return (*values, hashlib.sha256(repr(values).encode()).digest()[:_SEAL_BYTES])
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, bytes):
+            digest.update(b"%d bytes:" % len(value))
+            digest.update(value)
+        else:
+            digest.update(b"%r," % value)
+    return (*values, digest.digest()[:_SEAL_BYTES])
 
 
 def _print_ids(ids: bytes) -> list[bytes]:

@@ -96,6 +96,23 @@ test("endpoints must agree, answer, and answer what was asked", async () => {
   await assert.rejects(broken("eth_chainId"), Unreachable);
 });
 
+test("a block beyond what nodes can number is unknown, and nobody is asked for it", async () => {
+  const answers: Readonly<Record<string, unknown>> = { eth_chainId: "0x1", eth_getCode: "0x00", eth_getTransactionReceipt: null };
+  const asked: unknown[] = [];
+  const ask: Ask = async (method, ...params) => {
+    if (method === "eth_call") return `0x${"0".repeat(64 * 16)}`;
+    if (method !== "eth_getBlockByNumber") return answers[method];
+    asked.push(params[0]);
+    return { number: "0x5", hash: OTHER, timestamp: "0x1" };
+  };
+  for (const [seenBlock, seen] of [[(1n << 63n) - 1n, true], [1n << 63n, false], [(1n << 64n) - 1n, false]] as const) {
+    asked.length = 0;
+    const facts = await readFacts({ ...PASSPORT, request: { ...PASSPORT.request, seenBlock } }, ask);
+    assert.equal(facts.seen !== null, seen);
+    assert.equal(asked.includes(`0x${seenBlock.toString(16)}`), seen);
+  }
+});
+
 test("answers of another form are refused", async () => {
   const wrong: Ask = async (method) => (method === "eth_getBlockByNumber" ? { number: 5 } : "0x");
   await assert.rejects(readFacts(PASSPORT, wrong), Unreachable);

@@ -23,6 +23,7 @@ from sample_chain import SampleLog
 from sample_evidence import anchoring, evidence, logged
 from simulators.dying_audit import ENTRIES_OF_LIES
 
+LOADING: Final = "loading what hashes large logs; at the first time it is compiled, which takes some ten seconds"
 SIZE: Final = 5 * TILE_WIDTH + 7
 ENTRIES: Final = [b"%d" % place * (place % 60) for place in range(SIZE)]
 GROWTH: Final = grow(Edge.empty(), ENTRIES)
@@ -152,7 +153,9 @@ def test_audit_reports_the_same_however_it_hashes(lies: SampleLog, monkeypatch: 
 
 def test_small_logs_wait_for_no_compiling() -> None:
     assert bundle_hasher(COMPILED_FROM - 1, pytest.fail) is None
-    assert bundle_hasher(COMPILED_FROM, pytest.fail) is hash_bundles
+    told: list[str] = []
+    assert bundle_hasher(COMPILED_FROM, told.append) is hash_bundles
+    assert told == [LOADING]
 
 
 def test_who_has_no_numba_is_told_what_it_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +181,7 @@ def test_where_nothing_can_be_compiled_the_audit_goes_on(error: Exception, monke
     told: list[str] = []
     monkeypatch.setattr(compiled, "hash_bundles", fail)
     assert bundle_hasher(COMPILED_FROM, told.append) is None
-    assert told == [f"hashing cannot be compiled here and is slower: {error}"]
+    assert told == [LOADING, f"hashing cannot be compiled here and is slower: {error}"]
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-9]])
@@ -203,12 +206,12 @@ def test_code_that_gives_other_hashes_is_not_used(monkeypatch: pytest.MonkeyPatc
     for wrong in (None, (Entries.of([]), [merkle.leaf_hash(b"")])):
         monkeypatch.setattr(compiled, "hash_bundles", lambda _, wrong=wrong: wrong)
         assert bundle_hasher(COMPILED_FROM, told.append) is None
-    assert told == ["hashing cannot be compiled here and is slower: what was compiled gives other hashes"] * 2
+    assert told == [LOADING, "hashing cannot be compiled here and is slower: what was compiled gives other hashes"] * 2
 
 
 def hasher_in(**environment: str) -> str:
     """Return what a process of its own tells when it is to hash a large log."""
-    code = "from platemark.auditor.entries import bundle_hasher; bundle_hasher(1 << 20, print)"
+    code = "from platemark.auditor import entries; entries.bundle_hasher(entries.COMPILED_FROM, print)"
     argv = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=os.environ | environment)
     return done.stdout.strip()

@@ -16,6 +16,8 @@ import type { Report } from "./report.js";
 
 const FROM = "chain";
 const SECONDS = 15;
+/** What nodes keep a block's number in: they refuse to be asked for more, and no passport is to end the reading so. */
+const LAST_BLOCK = (1n << 63n) - 1n;
 const ZERO = `0x${"0".repeat(64)}`;
 
 /** An endpoint cannot be reached, answers something else than JSON-RPC, or differs from another one. */
@@ -126,8 +128,8 @@ export async function readFacts(passport: Passport, ask: Ask): Promise<Facts> {
     },
     gateway: { profileDigest: wordOf(declared?.[0]), epoch: numberOf(declared?.[1]) },
     anchored: wordOf(anchored?.[0]),
-    seen: await blockOf(ask, quantity(passport.request.seenBlock)),
-    anchorBlock: anchor && (await blockOf(ask, quantity(anchor.blockNumber))),
+    seen: await blockAt(ask, passport.request.seenBlock),
+    anchorBlock: anchor && (await blockAt(ask, BigInt(anchor.blockNumber))),
     transactionBlock: anchor && (await blockOfTransaction(ask, anchor.transaction)),
   };
 }
@@ -206,6 +208,10 @@ function keys(report: Report, passport: Passport, facts: Facts): void {
   } else {
     report.skip("release", "the gateway declares other keys by now: `platemark audit passport --rpc` reads the earlier ones", FROM);
   }
+}
+
+async function blockAt(ask: Ask, number: bigint): Promise<Block | null> {
+  return number > LAST_BLOCK ? null : blockOf(ask, quantity(number));
 }
 
 async function blockOf(ask: Ask, tag: string): Promise<Block | null> {
