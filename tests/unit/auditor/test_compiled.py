@@ -221,7 +221,7 @@ def hasher_in(**environment: str) -> str:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which Numba keeps what it compiled."""
     found = tmp_path_factory.mktemp("cache")
-    assert hasher_in(NUMBA_CACHE_DIR=str(found)) == ""
+    assert hasher_in(NUMBA_CACHE_DIR=str(found)) == LOADING
     return found
 
 
