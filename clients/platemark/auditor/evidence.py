@@ -1,9 +1,6 @@
 """Where an audit reads from: chain endpoints, blocks, and the log's static files; never a gateway's word."""
 
-import errno
-import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +13,7 @@ from platemark.protocol.cid import Cid
 from platemark.protocol.tiles import GetTile
 from platemark.protocol.units import Address, Digest32, parse_address
 from platemark.sdk.chain import ChainClient
-from platemark.sdk.files import disk_errors, read_limited
+from platemark.sdk.files import read_regular
 from platemark.sdk.ipfs import BlockSource, ExportedSource, FolderSource, GatewaySource, SeveralSources
 from platemark.sdk.transport import Transport
 from platemark.verify.facts import ChainFacts, Contracts
@@ -117,23 +114,11 @@ class LogFiles:
 
     def _found(self, path: str, max_bytes: int) -> bytes | None:
         if self._transport is None:
-            file = os.path.join(self.place, path)  # noqa: PTH118 - a log has many files
-            return read_limited(file, max_bytes=max_bytes) if _is_file(file) else None
+            return read_regular(f"{self.place}/{path}", max_bytes=max_bytes)
         try:
             return self._transport.call("GET", f"/{path}", max_bytes=max_bytes).body
         except RefusedError:
             return None
-
-
-def _is_file(path: str) -> bool:
-    """Return whether there is such a file; errors: LocalError for a disk that does not tell, which is no answer."""
-    with disk_errors(path):
-        try:
-            return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a log has many files
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return False
-            raise
 
 
 def log_files(place: str, blocks: str | None) -> LogFiles:

@@ -275,7 +275,7 @@ class LogReader:
         if not 0 <= number < self.size // TILE_WIDTH:
             raise UsageError(f"a log of {self.size} entries has no full bundle {number}")
         data, _ = _get(Tile(ENTRIES, number), self._get_tile)
-        return data, self._complete(number * TILE_WIDTH, 8)
+        return data, self._tile(1, number // TILE_WIDTH)[number % TILE_WIDTH]
 
     def inclusion_proof(self, index: int, old_size: int | None = None) -> list[Digest32]:
         """Return the proof that leaf `index` is in this log, or in the one it was at `old_size`.

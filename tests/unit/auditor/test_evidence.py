@@ -148,16 +148,17 @@ def test_log_that_cannot_be_reached_is_not_taken_for_an_empty_one() -> None:
     files.close()
 
 
+@pytest.mark.parametrize("call", ["open", "read"])
 @pytest.mark.parametrize("failure,code", [(errno.EACCES, "disk-permission"), (errno.EIO, "disk-error")])
 def test_log_on_a_disk_that_does_not_tell_is_not_taken_for_one_that_lacks_a_tile(
-    folder: Path, failure: int, code: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, failure: int, code: str, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(path: str, **_: Any) -> Any:
-        raise OSError(failure, "no answer", path)
+    def failing(*_: Any) -> Any:
+        raise OSError(failure, "no answer")
 
     files = LogFiles(str(folder))
     with monkeypatch.context() as patched:
-        patched.setattr(os, "stat", failing)
+        patched.setattr(os, call, failing)
         with pytest.raises(LocalError) as raised:
             files.get("tile/0/000.p/2")
     assert code_of(raised) == code

@@ -1,5 +1,6 @@
 import errno
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from platemark.errors import LocalError
 from platemark.sdk import files
-from platemark.sdk.files import disk_errors, read_limited, whole_file, write_whole
+from platemark.sdk.files import disk_errors, read_limited, read_regular, whole_file, write_whole
 
 
 def test_a_file_appears_whole_and_private(tmp_path: Path) -> None:
@@ -111,3 +112,21 @@ def test_a_folder_in_place_of_a_file_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as caught:
         files.make_folder(tmp_path / "a" / "b")
     assert caught.value.code == "file-kind"
+
+
+def test_regular_file_is_read_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 2)))
+    assert read_regular(str(path), max_bytes=5) == b"12345"
+    with pytest.raises(LocalError, match="more than 4 bytes"):
+        read_regular(str(path), max_bytes=4)
+
+
+def test_what_is_no_regular_file_is_none_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "socket", ".", "missing", "pipe/within"):
+            assert read_regular(str(tmp_path / name), max_bytes=5) is None
