@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="how many send redemptions at once")
     parser.add_argument("--grow", type=int, nargs="*", default=[], help="prints to put into the database first")
     parser.add_argument("--mib", type=int, default=1024, help="size of the file that is sealed")
-    parser.add_argument("--entries", type=int, default=3_276_800, help="entries of the log that is replayed")
+    parser.add_argument("--entries", type=int, default=1_638_400, help="entries of the log that is replayed")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")

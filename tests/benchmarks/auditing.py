@@ -22,7 +22,7 @@ from typing import Final
 from benchmarks import sealing
 from benchmarks.paired import HEAD, alternate
 from platemark.auditor.batches import BatchReplay
-from platemark.auditor.entries import bundle_hasher
+from platemark.auditor.entries import COMPILED_FROM, bundle_hasher
 from platemark.auditor.evidence import LogFiles
 from platemark.auditor.replay import batches_of
 from platemark.auditor.replay_state import SAVED_ENTRIES, ReplayState
@@ -135,6 +135,7 @@ async def _in_processes(pairs: int) -> str:
 
 async def run(*, pairs: int, entries: int) -> list[str]:
     """Return the lines of a table; `entries` is a multiple of 10 · 16,384."""
+    bundle_hasher(COMPILED_FROM, lambda _: None)  # what Numba compiles is kept, and is loaded below
     place = sealing.IN_MEMORY if sealing.IN_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as large, tempfile.TemporaryDirectory(dir=place) as small:
         make_log(Path(large), entries)

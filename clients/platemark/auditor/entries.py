@@ -10,7 +10,7 @@ from platemark.protocol import merkle
 from platemark.protocol.tiles import TILE_WIDTH, encode_entries
 from platemark.protocol.units import Digest32
 
-COMPILED_FROM: Final = 1 << 21
+COMPILED_FROM: Final = 1 << 20
 """Entries for which compiled code is worth it: to load it takes as long as it saves with about so many."""
 _TRIAL: Final = [bytes(length) for length in range(TILE_WIDTH)]
 
