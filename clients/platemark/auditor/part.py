@@ -40,6 +40,8 @@ _LOG: Final = "tiles"
 _PASSPORT: Final = "passport"
 _BLOCKS: Final = "blocks"
 _MAX_REASON: Final = 500
+HOLDS_BY_ITSELF: Final = "holds by itself"
+"""What is told in place of "valid" where no chain was asked: a recall, for one, is not known then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def audit_passport(
     if evidence is None:
         report = verify_passport(passport, known_block=known_block)
         _require_accepted(report, passport, policy)
+        status = part_status(report, passport.outcome_entry(), is_anchored=not passport.provisional, is_over=False)
+        report.facts["status"] = HOLDS_BY_ITSELF if status is Status.VALID else status
         return report
     stated = contracts_of(passport)
     try:
@@ -78,6 +82,7 @@ def audit_passport(
     except (VerificationError, MalformedError) as error:
         report = verify_passport(passport)
         report.reject(Step.CONTRACTS, error, _CHAIN)
+        report.facts["status"] = Status.UNKNOWN
         return report
     get_profile = profile_reader(evidence, passport.profile)
     report = verify_passport(passport, facts=facts, block_hash=evidence.block_hash, get_profile=get_profile)

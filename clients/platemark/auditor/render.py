@@ -8,6 +8,7 @@ from typing import Final
 
 from platemark.auditor.related import Related
 from platemark.protocol.canonical import JsonValue
+from platemark.protocol.passport import Status
 from platemark.verify.report import Finding, Report, Verdict
 
 NOT_CLAIMED: Final = (
@@ -16,6 +17,7 @@ NOT_CLAIMED: Final = (
 )
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_NOT_VALID: Final = frozenset({Status.VOIDED, Status.PROVISIONAL})
 _MARKS: Final = {Verdict.HOLDS: "ok", Verdict.FAILS: "FAIL", Verdict.NOT_CHECKED: "—"}
 
 
@@ -30,6 +32,13 @@ def headline(report: Report) -> str:
     skipped = sum(1 for finding in report.findings if finding.verdict is Verdict.NOT_CHECKED)
     rest = f", {skipped} not made" if skipped else ""
     return f"{report.subject}: {checked} checks hold, none fails{rest}"
+
+
+def status_line(report: Report) -> str | None:
+    """Return what is told of a part and how its print ended, in one line; None for a report on anything else."""
+    if "status" not in report.facts:
+        return None
+    return f"status: {report.facts['status']} (outcome: {report.facts.get('outcome', 'not known')})"
 
 
 def rows(report: Report) -> list[tuple[str, str, str, str]]:
@@ -57,7 +66,9 @@ def page(report: Report) -> str:
         if name != "months"
     )
     trusted = html.escape("; ".join(report.trusted) or "nobody")
-    result = "holds" if report.holds else "fails"
+    result = "fails" if not report.holds else "warns" if report.facts.get("status") in _NOT_VALID else "holds"
+    status = status_line(report)
+    told = "" if status is None else f'<p class="result {result}">{html.escape(status)}</p>\n'
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -69,6 +80,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64re
 h1 {{ font-size: 1.3rem; overflow-wrap: anywhere; }}
 .result {{ padding: .6rem 1rem; border-radius: .3rem; font-weight: 600; }}
 .result.holds {{ background: #e3f4e6; color: #14532d; }} .result.fails {{ background: #fde7e7; color: #7f1d1d; }}
+.result.warns {{ background: #fef3c7; color: #78350f; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ddd; }}
@@ -80,7 +92,7 @@ dt {{ font-weight: 600; }} dd {{ margin: 0 0 .4rem; overflow-wrap: anywhere; }}
 <body>
 <h1>{html.escape(report.subject)}</h1>
 <p class="result {result}">{html.escape(headline(report))}</p>
-<div class="scroll"><table>
+{told}<div class="scroll"><table>
 <thead><tr><th>step</th><th>result</th><th>what was found</th><th>read from</th></tr></thead>
 <tbody>
 {table}

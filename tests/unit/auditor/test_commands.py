@@ -15,10 +15,11 @@ from platemark.protocol.accounts import AccountKey
 from platemark.protocol.byte_text import base64url
 from platemark.protocol.cid import raw_block
 from platemark.protocol.digests import sha256
-from platemark.protocol.passport import Passport
+from platemark.protocol.log_entry import Result, leaf_hash
+from platemark.protocol.passport import LoggedEntry, Passport
 from platemark.protocol.serial import serial_of
 from platemark.protocol.units import address_text, digest_text
-from sample_chain import LOG, REVISION, SampleLog, anchored, block, redeemed
+from sample_chain import LOG, REVISION, SampleLog, anchored, block, ended, redeemed
 from sample_documents import DESIGNER, GATEWAY, OUTCOME_ENTRY, PASSPORT, REDEEMED, TOKEN_ID
 from sample_evidence import anchoring, evidence, logged, with_design
 from stack import Ended, command
@@ -45,6 +46,27 @@ def test_passport_that_holds_ends_with_0(passport: Path) -> None:
     assert "checks hold, none fails, 5 not made" in ended.stdout
     assert "nobody answers for the chain" in ended.stdout
     assert "counts key requests and part passports, not atoms" in ended.stderr
+
+
+def rejected(folder: Path) -> Path:
+    """Return the file of the passport of a print that was rejected."""
+    entry = ended(1, Result.REJECTED)
+    growth, found = logged(REDEEMED, entry).growth, anchored()
+    assert found.anchor is not None
+    redeemed = replace(found.redeemed, proof=(leaf_hash(entry),))
+    outcome = LoggedEntry(entry.to_bytes(), 1, (leaf_hash(REDEEMED),))
+    anchor = replace(found.anchor, root=growth.root)
+    return written(folder, replace(found, redeemed=redeemed, outcome=outcome, receipt=None, anchor=anchor))
+
+
+def test_status_of_a_passport_without_a_chain_is_told(passport: Path, tmp_path: Path) -> None:
+    assert "status: holds by itself (outcome: completed)" in offline(passport).stdout
+    page = tmp_path / "report.html"
+    voided = offline(rejected(tmp_path), "--html", str(page))
+    assert voided.exit_code == 0
+    assert "status: voided (outcome: rejected)" in voided.stdout
+    assert '<p class="result warns">status: voided (outcome: rejected)</p>' in page.read_text("utf-8")
+    assert offline(rejected(tmp_path), "--json").value["facts"]["status"] == "voided"
 
 
 def test_passport_that_does_not_hold_ends_with_3(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from platemark.auditor.part import audit_part, audit_parts, audit_passport
+from platemark.auditor.part import HOLDS_BY_ITSELF, audit_part, audit_parts, audit_passport
 from platemark.errors import MalformedError
 from platemark.protocol.cid import raw_block
 from platemark.protocol.log_entry import LogEntry, Result, leaf_hash
@@ -266,6 +266,7 @@ def test_chain_that_cannot_be_believed_fails_in_step_0_and_the_rest_is_told() ->
     report = audit_passport(PASSPORT, found)
     assert failures(report) == [(0, "contract-code")]
     assert holding(report) == {2, 3, 5, 7, 8, 9, 10, 11}
+    assert report.facts["status"] == Status.UNKNOWN
 
 
 @pytest.mark.parametrize("is_online", [True, False])
@@ -317,6 +318,29 @@ def test_status_of_a_passport(name: str) -> None:
     report = audit_passport(passport, evidence(facts))
     assert report.facts["status"] == status
     assert any(finding.step.value == 13 and finding.verdict is Verdict.NOT_CHECKED for finding in report.findings)
+
+
+OFFLINE: Mapping[str, str] = {
+    "valid": HOLDS_BY_ITSELF,
+    "recalled": HOLDS_BY_ITSELF,
+    "given back": "voided",
+    "failed when no spare was left": "voided",
+    "rejected when no spare was left": "voided",
+    "without the outcome that it had": "provisional",
+    "not anchored": "provisional",
+}
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_passport_without_a_chain_is_never_told_to_be_valid(name: str) -> None:
+    report = audit_passport(PASSPORTS[name][0], None)
+    assert report.holds
+    assert report.facts["status"] == OFFLINE[name]
+
+
+def test_passport_that_does_not_hold_is_unknown_without_a_chain() -> None:
+    strangers = Policy(gateways=frozenset({DESIGNER.address}))
+    assert audit_passport(PASSPORT, None, policy=strangers).facts["status"] == Status.UNKNOWN
 
 
 def looked_up(passport: Passport, log: SampleLog, facts: ChainFacts) -> Report:
