@@ -85,6 +85,24 @@ def test_a_print_that_failed_for_good_ends_with_1_and_its_data(centre: Person, t
     assert ended.complaints == ["platemark: the print failed for good [print-failed]"]
 
 
+def test_a_label_of_a_part_that_failed_comes_with_a_warning(centre: Person, token: str, tmp_path: Path) -> None:
+    failed = centre.attempt(
+        "print", token, "--printer", "ada", "--slicer", "basic", "--fail-at", "0.4", "--attempts", "1"
+    )
+    serial, passport = failed.value["serial"], tmp_path / "passport.json"
+    ended = centre.attempt("passport", serial, "-o", str(passport), "--label", str(tmp_path / "label.pdf"))
+    assert (ended.exit_code, ended.value["outcome"]) == (0, "failed")
+    warnings = [line for line in ended.stderr.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: this print is no good part: failed; its passport and code say so",
+        "warning: the label does not say so: put it on no part that goes out",
+    ]
+    again = centre.attempt("passport", serial, "--from", str(passport), "-o", str(tmp_path / "again.json"))
+    assert [line for line in again.stderr.splitlines() if line.startswith("warning: ")] == warnings[:1]
+    good = str(centre.make_print(token, "--printer", "ada")["serial"])
+    assert "warning" not in centre.attempt("passport", good, "--label", str(tmp_path / "good.pdf")).stderr
+
+
 def test_ctrl_c_stops_the_printer_and_its_count_is_kept(
     centre: Person, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from platemark.cli.config import EVERYWHERE, Invocation, invocation
 from platemark.errors import Kind, RefusedError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.digests import sha256
+from platemark.protocol.log_entry import Result
 from platemark.protocol.passport import MAX_BYTES, Content, Passport, Responsible, Statement
 from platemark.protocol.serial import grouped
 from platemark.protocol.units import digest_text
@@ -63,6 +64,7 @@ def passport(
             address = f"{connection.gateway.url}/v1/parts/{number}"
     else:
         found = _verified(data, number)
+    outcome = _told_outcome(run, found, has_label=label is not None)
     if disclose is not None:
         found = _verified(_opened(run, found, disclose).disclosing(disclose).encode(), number)
     if responsible:
@@ -74,6 +76,7 @@ def passport(
         "serial": found.serial,
         "title": found.manifest.title,
         "provisional": found.provisional,
+        "outcome": outcome,
         "form": str(found.form),
         "disclosed": [str(each) for each in found.disclosed],
         "notDisclosed": [str(each) for each in found.undisclosed],
@@ -105,6 +108,19 @@ def passport(
         run.ui.tell(f"with the network off: platemark audit passport FILE --block {digest_text(block.hash)}")
     if found.provisional:
         run.ui.tell("ask again after the next anchor for a passport that needs no gateway")
+
+
+def _told_outcome(run: Invocation, found: Passport, *, has_label: bool) -> str | None:
+    """Return how the print ended, None where the passport does not show it, after a warning if it did not complete."""
+    outcome = found.outcome_entry()
+    if outcome is None:
+        return None
+    result = outcome.result.name.lower()
+    if outcome.result is not Result.COMPLETED:
+        run.ui.tell(f"warning: this print is no good part: {result}; its passport and code say so")
+        if has_label:
+            run.ui.tell("warning: the label does not say so: put it on no part that goes out")
+    return result
 
 
 def _verified(data: bytes, serial: str) -> Passport:
