@@ -314,6 +314,17 @@ def test_anchor_that_differs_from_the_chains_is_named() -> None:
     assert verify_passport(anchor_with(transaction=word("else"))).failures == []  # and says that it was not checked
 
 
+def test_anchor_that_a_chain_does_not_have_fails_step_12_also_where_it_has_no_such_gateway() -> None:
+    for facts, found in (
+        (replace(FACTS, gateways={}), "none of this gateway"),
+        (replace(FACTS, gateways={GATEWAY.address: replace(GATEWAY_FACT, anchors=())}), "none of that size"),
+    ):
+        (failed,) = [each for each in on_chain(facts=facts).failures if each.step is Step.ANCHOR]
+        assert (failed.detail, failed.code) == ("this chain has no such anchor", "anchor-root")
+        assert GOOD.anchor is not None
+        assert (failed.expected, failed.found) == (f"an anchor of {GOOD.anchor.size} entries in epoch 1", found)
+
+
 # --- another gateway, other keys ------------------------------------------------------------------------------------
 
 
