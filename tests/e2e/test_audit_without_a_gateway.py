@@ -93,7 +93,7 @@ def test_two_endpoints_that_agree_are_trusted_together(life: Life) -> None:
     with lying_rpc(life.rpc) as second:
         ended = Kept.of(life).audit_log("--also-rpc", second)
     holds(ended, 0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
-    assert ended.value["trusted"] == ["2 chain endpoints that agree"]
+    assert ended.value["trusted"] == ["2 chain endpoints that agree on the chain's facts"]
 
 
 def test_each_part_holds_and_has_its_status(life: Life) -> None:

@@ -41,7 +41,6 @@ def audit_file(evidence: Evidence, chain_id: int, ledger: Address, path: Path) -
     """
     digest = _sha256_of(path)
     report = Report(f"file {path.name}")
-    report.trusted.append(evidence.trusted())
     facts = read_chain(report, evidence, chain_id, ledger)
     if facts is None:
         return report
@@ -143,7 +142,6 @@ def audit_design(
     Errors: UpstreamError; those of `which`.
     """
     report = Report("a design")
-    report.trusted.append(evidence.trusted())
     facts = read_chain(report, evidence, chain_id, ledger)
     if facts is None:
         return report

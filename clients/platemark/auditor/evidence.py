@@ -243,11 +243,13 @@ class Evidence:
                 raise
             return None
 
-    def trusted(self) -> str:
-        """Return whose word is taken for the chain."""
-        if len(self.chains) > 1:
-            return f"{len(self.chains)} chain endpoints that agree"
-        return "this RPC endpoint"
+    def trusted(self, *, has_facts: bool = True) -> str:
+        """Return whose word is taken for the chain; several endpoints' is not where `facts` raised."""
+        if len(self.chains) == 1:
+            return "this RPC endpoint"
+        if has_facts:
+            return f"{len(self.chains)} chain endpoints that agree on the chain's facts"
+        return f"nobody: {len(self.chains)} chain endpoints gave no facts that agree"
 
 
 def _hash_of(chain: ChainClient, number: int) -> Digest32 | None:

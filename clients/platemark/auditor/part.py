@@ -291,7 +291,6 @@ class _Known:
 
 def open_evidence(report: Report, evidence: Evidence) -> Opened | None:
     """Return chain and log, or None with the reason in the report."""
-    report.trusted.append(evidence.trusted())
     origin = evidence.origin()
     facts = read_chain(report, evidence, origin.chain_id, origin.ledger)
     gateway = None if facts is None else gateway_of(report, facts, origin.gateway, evidence)

@@ -110,7 +110,6 @@ def audit_log(
     """
     origin = evidence.origin()
     report = Report(f"print log {origin.text}")
-    report.trusted.append(evidence.trusted())
     facts = read_chain(report, evidence, origin.chain_id, origin.ledger)
     if facts is None:
         return report
@@ -129,13 +128,15 @@ def audit_log(
 
 
 def read_chain(report: Report, evidence: Evidence, chain_id: int, ledger: Address) -> ChainFacts | None:
-    """Return the chain's facts after step 0, or None with the reason in the report."""
+    """Return the chain's facts after step 0, or None with the reason in the report, which says whom it trusts."""
     try:
         contracts = evidence.contracts(chain_id, ledger)
         facts = evidence.facts(contracts)
     except (VerificationError, MalformedError) as error:
         report.reject(Step.CONTRACTS, error, _CHAIN)
+        report.trusted.append(evidence.trusted(has_facts=False))
         return None
+    report.trusted.append(evidence.trusted())
     report.hold(
         Step.CONTRACTS,
         f"three contracts on chain {chain_id}, read at final block {facts.final.number}",

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from platemark.auditor.evidence import Evidence, LogFiles, Origin, block_source, blocks_beside, log_files
+from platemark.auditor.part import audit_part
+from platemark.auditor.replay import audit_log
 from platemark.errors import LocalError, MalformedError, UpstreamError, UsageError, VerificationError
 from platemark.protocol.cid import raw_cid
+from platemark.protocol.serial import serial_of
 from platemark.protocol.units import Digest32
 from platemark.sdk.chain import BlockFacts, BlockTag
 from platemark.sdk.ipfs import ExportedSource, FolderSource, GatewaySource, SeveralSources
 from platemark.verify.policy import Policy
 from sample_chain import CONTRACTS, FACTS, LOG, block
-from sample_documents import CHAIN_ID, GATEWAY, LEDGER, PROFILE, word
+from sample_documents import CHAIN_ID, GATEWAY, LEDGER, PROFILE, TOKEN_ID, word
 from sample_evidence import MANIFEST_BLOCK, MemorySource, evidence, memory_endpoint, with_license, with_reservation
 from simulators.chain_endpoint import MemoryEndpoint
 
@@ -194,8 +197,15 @@ def test_endpoints_that_agree_are_trusted_together() -> None:
     assert found.contracts(CHAIN_ID, LEDGER) == CONTRACTS
     assert found.facts(CONTRACTS) == FACTS
     assert found.block_hash(3) == block(3).hash
-    assert found.trusted() == "2 chain endpoints that agree"
+    assert found.trusted() == "2 chain endpoints that agree on the chain's facts"
     assert evidence().trusted() == "this RPC endpoint"
+
+
+def test_endpoints_that_disagree_are_not_trusted() -> None:
+    found = both(memory_endpoint(replace(FACTS, designs={})))
+    for report in (audit_log(found), audit_part(found, serial_of(TOKEN_ID, 1))):
+        assert [each.code for each in report.failures] == ["endpoints-disagree"]
+        assert report.trusted == ["nobody: 2 chain endpoints gave no facts that agree"]
 
 
 @pytest.mark.parametrize(
