@@ -41,6 +41,12 @@ def status_line(report: Report) -> str | None:
     return f"status: {report.facts['status']} (outcome: {report.facts.get('outcome', 'not known')})"
 
 
+def hint_line(report: Report) -> str | None:
+    """Return what else may be the reason of the failures than a lie, in one line, or None."""
+    behind = next((each for each in report.failures if each.code == "checkpoint-behind"), None)
+    return None if behind is None else f"hint: {behind.detail}; other failures of steps 12 and 13 may come of that"
+
+
 def rows(report: Report) -> list[tuple[str, str, str, str]]:
     """Return the report's table: step, verdict, what was found, where it was read; in the order of the steps."""
     ordered = sorted(report.findings, key=lambda finding: finding.step)
@@ -67,8 +73,11 @@ def page(report: Report) -> str:
     )
     trusted = html.escape("; ".join(report.trusted) or "nobody")
     result = "fails" if not report.holds else "warns" if report.facts.get("status") in _NOT_VALID else "holds"
-    status = status_line(report)
-    told = "" if status is None else f'<p class="result {result}">{html.escape(status)}</p>\n'
+    told = "".join(
+        f'<p class="result {result}">{html.escape(line)}</p>\n'
+        for line in (status_line(report), hint_line(report))
+        if line is not None
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -628,7 +628,7 @@ def _recall_line(report: "Report") -> str:
 
 
 def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, **more: "JsonValue") -> None:
-    from platemark.auditor.render import NOT_CLAIMED, headline, rows, status_line
+    from platemark.auditor.render import NOT_CLAIMED, headline, hint_line, rows, status_line
 
     if invocation.options.as_json:
         invocation.ui.result({**report.to_json(), **more})
@@ -640,9 +640,7 @@ def _show(invocation: Invocation, report: "Report", *, of_prints: bool = True, *
             for step, mark, detail, source in table
         ]
         lines.append(headline(report))
-        status = status_line(report)
-        if status is not None:
-            lines.append(status)
+        lines += [line for line in (status_line(report), hint_line(report)) if line is not None]
         if "recallReasonDigest" in report.facts:
             lines.append(_recall_line(report))
         if "disclosed" in report.facts:

@@ -129,7 +129,8 @@ def check_not_behind(checkpoint: Checkpoint, anchored_size: int) -> None:
     require(
         checkpoint.size >= anchored_size,
         Step.ANCHOR,
-        "the checkpoint is older than the last anchor",
+        f"this copy has {checkpoint.size} of the {anchored_size} entries that the newest anchor covers: "
+        "if it is an old copy, get a newer one",
         code="checkpoint-behind",
         expected=f"{anchored_size} entries or more",
         found=checkpoint.size,

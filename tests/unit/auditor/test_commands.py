@@ -275,6 +275,21 @@ def test_audit_of_a_recalled_part_gives_the_reason_in_the_owners_words(
     assert told in ended.stdout
 
 
+def test_copy_that_is_older_than_the_newest_anchor_is_told_to_be_perhaps_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, old, page = evidence(), logged(REDEEMED), tmp_path / "report.html"
+    found.files.files = old.files | {"checkpoint": old.checkpoint}
+    monkeypatch.setattr(audit, "evidence_of", lambda *_: found)
+    ended = command(f"--home={tmp_path}", "audit", "log", "--tiles", "memory", "--html", str(page))
+    assert ended.exit_code == 3
+    told = "this copy has 1 of the 2 entries that the newest anchor covers: if it is an old copy, get a newer one"
+    assert f"FAIL  {told} (expected 2 entries or more; found 1)" in ended.stdout
+    hint = f"hint: {told}; other failures of steps 12 and 13 may come of that"
+    assert hint in ended.stdout.splitlines()
+    assert hint in page.read_text("utf-8")
+
+
 def test_audit_of_parts_is_signed_as_one_report_with_the_findings_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
