@@ -8,11 +8,13 @@ import typer
 from platemark.cli import values
 from platemark.cli.config import EVERYWHERE, Connection, Invocation, invocation
 from platemark.cli.ui import plural
-from platemark.errors import Kind, RefusedError, UsageError
+from platemark.errors import Kind, ReachError, RefusedError, UsageError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.units import TokenId, UnixSeconds, address_text, id_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from platemark.agent.permissions import Permissions, SignedPermission
     from platemark.agent.spool import TokenRecord
     from platemark.protocol.typed_data import Close
@@ -106,17 +108,25 @@ def resume(context: typer.Context) -> None:
 
 @app.command("list")
 def list_(context: typer.Context) -> None:
-    """List the print tokens that this machine's agent holds."""
+    """List the print tokens that this machine's agent holds, and what the gateway counts as left of them."""
     run = invocation(context)
     with run.spool() as spool:
         records = spool.tokens()
+    states = _states(run, records)
+    now = run.clock.now() if states else None
+    known = [(item, states.get(item.token_id)) for item in records]
     run.ui.table(
         "tokens",
-        [_record(item) for item in records],
-        ["token", "prints", "until"],
+        [_record(item) | (_counts(state) if state else {}) for item, state in known],
+        ["token", "status", "left", "until"],
         [
-            [id_text(item.token_id), str(item.reservation.prints), values.moment_text(item.reservation.expires_at)]
-            for item in records
+            [
+                id_text(item.token_id),
+                "not known" if state is None or now is None else _status(state, now),
+                f"{'?' if state is None else _left(state)[0]} of {item.reservation.prints}",
+                values.moment_text(item.reservation.expires_at),
+            ]
+            for item, state in known
         ],
     )
 
@@ -129,13 +139,15 @@ def show(context: typer.Context, token: Token) -> None:
     with run.connect() as connection:
         state = connection.client.reservation(token_id)
         _check_ours(connection, state, token_id)
+        status = _status(state, connection.clock.now())
+    prints_left, spares_left = _left(state)
     run.ui.result(
         _state(state),
         [
             f"token    {id_text(token_id)}",
-            f"status   {_status(state)}",
-            f"prints   {state.prints_left} of {state.reservation.prints} left",
-            f"spares   {state.spares_left} of {state.spares} left",
+            f"status   {status}",
+            f"prints   {prints_left} of {state.reservation.prints} left",
+            f"spares   {spares_left} of {state.spares} left",
             f"until    {values.moment_text(state.reservation.expires_at)}",
         ],
     )
@@ -416,21 +428,56 @@ def _record(record: "TokenRecord") -> dict[str, JsonValue]:
     }
 
 
-def _status(state: "ReservationState") -> str:
+def _states(run: Invocation, records: "Sequence[TokenRecord]") -> "dict[TokenId, ReservationState]":
+    """Return what the gateway counts of its tokens among these, asked once for each holder; less, and told, without it.
+
+    Errors: those of `check_gateway` for a gateway that is not what was pinned.
+    """
+    if not records:
+        return {}
+    if run.settings.gateway is None:
+        run.ui.tell("what is left is not known: no gateway was named")
+        return {}
+    try:
+        with run.connect() as connection:
+            own = {
+                item.reservation.holder for item in records if item.reservation.gateway == connection.gateway.address
+            }
+            return {state.token_id: state for each in sorted(own) for state in connection.client.reservations(each)}
+    except ReachError as error:
+        run.ui.tell(f"what is left is not known: {error.message}")
+        return {}
+
+
+def _status(state: "ReservationState", now: UnixSeconds) -> str:
     if state.closed:
         return "closed"
+    if state.reservation.expires_at <= now:
+        return "expired"
     if state.stopped:
         return "stopped"
     return "lost with the gateway's vault: platemark token renew" if state.lost else state.status
+
+
+def _left(state: "ReservationState") -> tuple[int, int]:
+    """Return the prints and spares that may still be used; none of a closed token, whose prints went back."""
+    return (0, 0) if state.closed else (state.prints_left, state.spares_left)
 
 
 def _state(state: "ReservationState") -> dict[str, JsonValue]:
     return {
         "tokenId": id_text(state.token_id),
         "licenseId": id_text(state.reservation.license_id),
-        "status": state.status,
         "prints": state.reservation.prints,
         "spares": state.spares,
+        "expiresAt": state.reservation.expires_at,
+        **_counts(state),
+    }
+
+
+def _counts(state: "ReservationState") -> dict[str, JsonValue]:
+    return {
+        "status": state.status,
         "released": state.released,
         "voided": state.voided,
         "printsLeft": state.prints_left,
@@ -439,5 +486,4 @@ def _state(state: "ReservationState") -> dict[str, JsonValue]:
         "lost": state.lost,
         "closed": state.closed,
         "burned": state.burned,
-        "expiresAt": state.reservation.expires_at,
     }
