@@ -98,7 +98,9 @@ def find_related(
     with report.step(Step.INCLUSION, "the serial is in the log", _LOG):
         found = _related(opened, find_print(opened.log, serial).entry, makings)
     if serial not in makings:
-        report.skip(Step.RECEIPT, "printers and lots are not compared: needs the part's passport", _PASSPORTS)
+        report.skip(
+            Step.RECEIPT, "printers and lots are not compared: needs the part's passport (--passports)", _PASSPORTS
+        )
     report.facts |= {
         "serial": serial,
         "related": {str(each): sum(each in part.relations for part in found) for each in Relation},

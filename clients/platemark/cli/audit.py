@@ -14,7 +14,7 @@ from platemark.cli import audit_witness, values
 from platemark.cli.config import EVERYWHERE, Invocation
 from platemark.cli.exit_codes import ExitCode
 from platemark.cli.ui import plural
-from platemark.errors import MalformedError, UsageError
+from platemark.errors import LocalError, MalformedError, UsageError
 
 if TYPE_CHECKING:
     from platemark.auditor.deployment import Claim
@@ -212,11 +212,14 @@ def related(
     """List the parts that have something in common with one: lot, printer, reservation, holder, revision."""
     from platemark.auditor.related import find_related
     from platemark.auditor.render import RELATED_COLUMNS, headline, related_rows
+    from platemark.verify.report import Verdict
 
     number = values.serial(serial)
     invocation = _begun(context, csv, sign=sign)
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
-    report, found = find_related(evidence, number, _passports(passports))
+    skipped: list[JsonValue] = []
+    report, found = find_related(evidence, number, _passports(invocation, passports, skipped))
+    report.facts |= {} if passports is None else {"skippedFiles": skipped}
     parts: list[JsonValue] = [each.to_json() for each in found]
     _write_signed(invocation, replace(report, facts={**report.facts, "parts": parts}), sign)
     rows = related_rows(found)
@@ -225,8 +228,9 @@ def related(
         invocation.ui.result({**report.to_json(), "parts": parts})
     else:
         invocation.ui.table("parts", [], RELATED_COLUMNS, rows)
-        for finding in report.failures:
-            invocation.ui.tell(f"{finding.step.label}: {finding.detail}")
+        for finding in report.findings:
+            if finding.verdict is not Verdict.HOLDS:
+                invocation.ui.tell(f"{finding.step.label}: {finding.detail}")
         invocation.ui.tell(f"{headline(report)}; trusted: {report.trusted[0]}")
     return ExitCode.OK if report.holds else ExitCode.VERIFICATION
 
@@ -496,14 +500,25 @@ def _write_csv(path: Path | None, columns: Sequence[str], rows: Iterable[Sequenc
         write_whole(path, csv_text(columns, rows).encode(), mode=0o644)
 
 
-def _passports(folder: Path | None) -> Iterator["Passport"]:
-    """Yield the passports in a folder; errors: those of `_passport`, LocalError `file-missing`."""
+def _passports(invocation: Invocation, folder: Path | None, skipped: "list[JsonValue]") -> Iterator["Passport"]:
+    """Yield the passports in a folder; what is none is told and its name appended to `skipped`.
+
+    Errors: LocalError for a folder or file that cannot be read.
+    """
     from platemark.sdk.files import disk_errors
 
-    if folder is not None:
-        with disk_errors(folder):
-            paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
-        yield from map(_passport, paths)
+    if folder is None:
+        return
+    with disk_errors(folder):
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.is_file())
+    for path in paths:
+        try:
+            yield _passport(path)
+        except (MalformedError, LocalError) as error:
+            if isinstance(error, LocalError) and error.code != "file-too-large":
+                raise
+            invocation.ui.tell(f"warning: {path.name} is skipped: {error.message}")
+            skipped.append(path.name)
 
 
 def _passport(file: Path) -> "Passport":

@@ -275,6 +275,32 @@ def test_audit_of_a_recalled_part_gives_the_reason_in_the_owners_words(
     assert told in ended.stdout
 
 
+def test_files_that_are_no_passports_are_skipped_by_name(
+    tmp_path: Path, passport: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package.json").write_text('{"name": "something else"}')
+    (tmp_path / "scan.json").write_bytes(b"\x89PNG" + b"[" * 500)
+    (tmp_path / "folder.json").mkdir()
+    tampered(tmp_path, operator.methodcaller("pop", "terms"))
+    grown = logged(REDEEMED, OUTCOME_ENTRY, redeemed(2))
+    monkeypatch.setattr(audit, "evidence_of", lambda *_: evidence(anchoring(grown), grown))
+    options = ("audit", "related", SERIAL, "--tiles", "memory", "--passports", str(tmp_path))
+    ended = command("--json", *options)
+    assert ended.exit_code == 0
+    assert ended.value["facts"]["skippedFiles"] == ["package.json", "scan.json", "tampered.json"]
+    assert [line.split(" is skipped: ")[0] for line in ended.stderr.splitlines()] == [
+        "warning: package.json", "warning: scan.json", "warning: tampered.json"
+    ]  # fmt: skip
+    assert "not compared" not in command(*options).stderr
+
+
+def test_what_is_not_compared_without_passports_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "evidence_of", lambda *_: evidence())
+    ended = command("audit", "related", SERIAL, "--tiles", "memory")
+    told = "9 receipt: printers and lots are not compared: needs the part's passport (--passports)"
+    assert told in ended.stderr.splitlines()
+
+
 def test_copy_that_is_older_than_the_newest_anchor_is_told_to_be_perhaps_an_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
