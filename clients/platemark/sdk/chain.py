@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from platemark.errors import Kind, RefusedError, TryLaterError, UpstreamError, VerificationError
@@ -36,7 +38,7 @@ _TRIES: Final = 3
 _FUND_SECONDS: Final = 60
 _METHOD_NOT_FOUND: Final = -32601
 _BUSY_STATUS: Final = 429
-"""From here on a server says that it is busy or broken; below, that it does not know what was asked."""
+"""From here on a server says that it is busy or broken; below, and with 501, that it does not know what was asked."""
 _POLL_SECONDS: Final = 1.0
 _LONGEST_POLL_SECONDS: Final = 12.0
 _LOG_BLOCKS: Final = 10_000
@@ -467,17 +469,24 @@ class ChainClient:
                 raise self._too_little_coin() from error
             raise UpstreamError("the chain endpoint refused a request", code="rpc-refused") from error
         except HTTPError as error:
-            if error.response is None or error.response.status_code >= _BUSY_STATUS:
+            status = None if error.response is None else error.response.status_code
+            if status is None or (status >= _BUSY_STATUS and status != HTTPStatus.NOT_IMPLEMENTED):
                 raise _unreachable() from error
-            raise UpstreamError(
-                f"{_host(self.url)} answers, but is no chain endpoint",
-                code="rpc-foreign",
-                hint="is --rpc (or PLATEMARK_RPC) a gateway's address? it names a chain's JSON-RPC endpoint",
-            ) from error
+            raise self._foreign() from error
+        except JSONDecodeError as error:
+            raise self._foreign() from error
         except (RequestException, OSError) as error:
             raise _unreachable() from error
         except (Web3Exception, ValueError) as error:
             raise UpstreamError("the chain endpoint gave a broken answer", code="rpc-malformed") from error
+
+    def _foreign(self) -> UpstreamError:
+        return UpstreamError(
+            f"{_host(self.url)} answers, but is no chain endpoint",
+            code="rpc-foreign",
+            hint="is --rpc (or PLATEMARK_RPC) the address of a gateway or a website? "
+            "it names a chain's JSON-RPC endpoint",
+        )
 
     def _too_little_coin(self) -> RefusedError:
         embedded = self._chain_id == EMBEDDED_CHAIN_ID

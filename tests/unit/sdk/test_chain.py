@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -147,6 +147,38 @@ def test_what_a_call_may_meet(answer: Any, code: str) -> None:
         pytest.raises(PlatemarkError) as caught,
     ):
         chain.read("PrintLicense", LICENSE, "balanceOf", address_text(ACCOUNT.address), 1)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "status,code",
+    [
+        (200, "rpc-foreign"),
+        (404, "rpc-foreign"),
+        (501, "rpc-foreign"),
+        (429, "rpc-unreachable"),
+        (503, "rpc-unreachable"),
+    ],
+)
+def test_web_server_that_answers_is_no_chain_endpoint_unless_it_is_busy(status: int, code: str) -> None:
+    class Website(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's name)
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        chain = ChainClient(f"http://127.0.0.1:{server.server_port}", timeout_seconds=5, sleep=lambda _: None)
+        with closing(chain), pytest.raises(UpstreamError) as caught:
+            chain.chain_id()
+        server.shutdown()
+        thread.join()
     assert caught.value.code == code
 
 
