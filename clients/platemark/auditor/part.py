@@ -410,9 +410,9 @@ def tell_token(report: Report, reservation: ReservationFact, token: TokenReplay)
         detail = f"the agent signed all {counts.released} requests of the token, in order, and their outcomes"
         report.hold(Step.VOUCHER, detail, f"{_LOG}, {_CHAIN}")
     if Step.COUNTS not in failed:
-        limit = f"{reservation.permission.prints} prints and {reservation.spares} spares"
+        limit = f"prints: {reservation.permission.prints}, spares: {reservation.spares}"
         done = f"{counts.released} released, {counts.voided} given back, {reservation.burned} settled"
-        report.hold(Step.COUNTS, f"the token of {limit}: {done}", f"{_LOG}, {_CHAIN}")
+        report.hold(Step.COUNTS, f"the token ({limit}): {done}", f"{_LOG}, {_CHAIN}")
     tell_lost(report, token.replay)
 
 

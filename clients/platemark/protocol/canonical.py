@@ -53,17 +53,21 @@ def parse(data: bytes, *, max_bytes: int = 1 << 20) -> JsonValue:
     """
     if len(data) > max_bytes:
         raise MalformedError(f"the JSON has {len(data)} bytes, more than {max_bytes}", code="too-large")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("this is no text, so no JSON", code="canonical-form") from error
     if _too_deep(data):
         raise MalformedError("the JSON is nested too deeply", code="canonical-form")
     try:
         value: JsonValue = json.loads(
-            data.decode(),
+            text,
             object_pairs_hook=_unique,
             parse_float=_no_float,
             parse_int=_whole,
             parse_constant=_no_float,
         )
-    except ValueError as error:  # also of bytes that are not UTF-8, and of numbers with thousands of digits
+    except ValueError as error:  # also of numbers with thousands of digits
         raise MalformedError("this is not JSON", code="canonical-form") from error
     if b"\\u" in data:
         encode(value)  # escapes can spell lone surrogates, which no text of ours has

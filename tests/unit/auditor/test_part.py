@@ -68,6 +68,11 @@ def test_part_is_established_from_its_serial_alone() -> None:
     assert expected.items() <= report.facts.items()
 
 
+def test_counts_of_one_are_told_in_words_that_fit_any_number() -> None:
+    (told,) = [each.detail for each in audit_part(evidence(), SERIAL).findings if "released" in each.detail]
+    assert told.startswith("the token (prints: ")
+
+
 def test_serial_may_be_written_in_groups_and_in_small_letters() -> None:
     grouped = "-".join(SERIAL[at : at + 4] for at in range(0, 16, 4)).lower()
     assert audit_part(evidence(), grouped).facts["serial"] == SERIAL

@@ -438,10 +438,10 @@ def test_unknown_design_of_a_licence_is_told_by_its_id() -> None:
 WITNESSES = [NoteSigner.from_seed(f"witness.test/{name}", name.encode() * 32, KeyType.COSIGNATURE) for name in "abc"]
 
 
-def cosigned(*witnesses: NoteSigner, wrong: NoteSigner | None = None, policy: Policy) -> Report:
+def cosigned(*witnesses: NoteSigner, wrong: NoteSigner | None = None, policy: Policy, time: int = 1000) -> Report:
     """Audit the sample log with these cosignatures, and one that is for another checkpoint."""
     note = Note.parse(LOG.checkpoint)
-    lines = [each.cosign(note.text, UnixSeconds(1000)) for each in witnesses]
+    lines = [each.cosign(note.text, UnixSeconds(time)) for each in witnesses]
     if wrong is not None:
         lines.append(wrong.cosign("another\n", UnixSeconds(1000)))
     found = evidence(policy=policy)
@@ -457,7 +457,14 @@ def test_a_report_says_which_witnesses_cosigned_and_lists_unknown_ones() -> None
     assert report.facts["unknownCosigners"] == ["witness.test/b"]
     (listed,) = [each for each in report.findings if "witness.test/b" in each.detail]
     assert listed.verdict is Verdict.NOT_CHECKED
-    assert any("witness.test/a cosigned the checkpoint" in each.detail for each in report.findings)
+    told = "witness.test/a cosigned the checkpoint at 1970-01-01 00:16:40 UTC"
+    assert told in [each.detail for each in report.findings]
+
+
+def test_time_that_no_calendar_has_ends_no_audit() -> None:
+    one, *_ = WITNESSES
+    report = cosigned(one, policy=Policy(witnesses=(one.key,), witnesses_wanted=1), time=(1 << 63) - 1)
+    assert any(each.detail.endswith(f"at the impossible time {(1 << 63) - 1}") for each in report.findings)
 
 
 def test_too_few_cosignatures_and_a_wrong_one_are_discrepancies() -> None:

@@ -156,3 +156,9 @@ def test_arrays_have_a_limit_and_are_no_texts() -> None:
     for bad in others:
         with pytest.raises(MalformedError):
             canonical.list_of(bad, max_items=2)
+
+
+def test_bytes_that_are_no_text_are_said_to_be_none_however_many_brackets_they_have() -> None:
+    with pytest.raises(MalformedError) as raised:
+        canonical.parse(b"\x80" + b"[" * 500)
+    assert (raised.value.message, raised.value.code) == ("this is no text, so no JSON", "canonical-form")
