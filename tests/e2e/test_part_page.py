@@ -85,8 +85,8 @@ def test_page_says_at_a_glance_that_a_part_is_valid(
 ) -> None:
     code = hashlib.sha256(get(f"{parts.address(parts.good)}/passport").content).hexdigest()[:32]
     page = opened(browser, f"{parts.address(parts.good)}#{code}", size)
-    assert page.text("#status") == "Valid"
-    assert "not asked" in page.text("#explained")
+    assert page.text("#status") == "Valid, says the gateway"
+    assert "the gateway's word until you ask a chain" in page.text("#explained")
     assert grouped(parts.good) in page.text(".serial")
     assert page.steps("fails") == []
     assert {step.split()[0] for step in page.steps("holds")} == {"2", "5", "7", "8", "9", "10", "11"}
@@ -106,7 +106,7 @@ def test_page_says_of_a_failed_print_that_it_is_voided(browser: Browser, parts: 
     page = opened(browser, f"{parts.address(parts.failed)}#{'0' * 32}", PHONE)
     assert page.text("#status") == "Voided"
     assert "failed" in page.text("#explained")
-    assert "another state of this passport" in page.text(".trust")
+    assert "another state of this passport. That is usual" in page.text(".trust")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
@@ -115,7 +115,7 @@ def test_page_believes_a_recall_to_the_gateway_and_reads_it_on_chain(
 ) -> None:
     page = opened(browser, parts.address(parts.recalled), size)
     assert page.text("#status") == "Recalled"
-    assert "says the gateway" in page.text("#explained")
+    assert "says the gateway. Ask whoever is named on the printed label" in page.text("#explained")
     page.wait_for("#reason", said_by_its_owner)
     assert page.text("#announced").endswith(page.text("#reason"))
     assert not page.is_wider_than_window()
@@ -186,7 +186,7 @@ def test_page_names_the_failing_step_of_an_altered_file_with_the_network_off(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_legible(browser: Browser, parts: Parts, scheme: str, tmp_path: Path) -> None:
-    for serial, status in ((parts.good, "Valid"), (parts.failed, "Voided")):
+    for serial, status in ((parts.good, "Valid, says the gateway"), (parts.failed, "Voided")):
         page = opened(browser, parts.address(serial), PHONE)
         page.prefer(scheme)
         assert page.text("#status") == status

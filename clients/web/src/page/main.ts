@@ -11,12 +11,13 @@ import { BrokenPart, Malformed } from "../verify/failures.js";
 import { encode, isObject, parse } from "../verify/json.js";
 import { cid, type Cid } from "../verify/fields.js";
 import { MOST_BYTES, readPassport, type Passport } from "../verify/passport.js";
-import { refusedReport } from "../verify/report.js";
+import { refusedReport, type Report } from "../verify/report.js";
 import { grouped, readSerial } from "../verify/serial.js";
+import { statusOf } from "../verify/status.js";
 import { skipChain, verifyOffline } from "../verify/verify.js";
 import { element } from "./dom.js";
 import { partView, refusedView, verdict } from "./view.js";
-import { reasonOf, type Origin } from "./words.js";
+import { labelWords, reasonOf, type Origin } from "./words.js";
 
 interface Taken {
   readonly data: Uint8Array;
@@ -97,18 +98,16 @@ async function showPassport({ data, origin }: Taken, facts: Facts | null, endpoi
   if (facts === null) skipChain(report);
   else verifyOnChain(report, passport, facts);
   document.title = `${passport.manifest.title} · ${grouped(passport.serial)}`;
-  show(...partView({ passport, report, origin, facts, endpoints, label: labelNote(data, passport) }));
+  show(...partView({ passport, report, origin, facts, endpoints, label: labelNote(data, passport, report) }));
   if (origin.kind === "gateway") await Promise.all([showPicture(passport), showReason(origin.reason)]);
 }
 
 /** Compares the passport with the one that the label was made from, where the address says which. */
-function labelNote(data: Uint8Array, passport: Passport): string | null {
+function labelNote(data: Uint8Array, passport: Passport, report: Report): string | null {
   const stated = /^#([0-9a-f]{32})$/.exec(location.hash)?.[1];
   if (stated === undefined || serialInAddress() !== passport.serial) return null;
-  return toHex(sha256(encode(parse(data, MOST_BYTES)))).slice(2, 34) === stated
-    ? "The label was made from exactly this passport."
-    : "The label was made from another state of this passport: before an anchor, or with who answers for the part in it. " +
-        "The print centre has that file.";
+  const isExact = toHex(sha256(encode(parse(data, MOST_BYTES)))).slice(2, 34) === stated;
+  return labelWords(isExact, statusOf(passport, report));
 }
 
 /** Shows the design's published picture, if it is the one that the manifest names. */

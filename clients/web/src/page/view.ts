@@ -110,7 +110,7 @@ function facts_(passport: Passport, facts: Facts | null): HTMLElement {
 /** Names are in a passport that the print centre wrote; in what a gateway hands out there are accounts alone. */
 function responsible({ responsible: stated }: Passport): Child[] {
   if (stated === null) {
-    return ["no name in this passport", note("gateways know accounts, not names; the print centre's own passport file may give one")];
+    return ["no name in this passport", note("gateways know accounts, not names: read the printed label, or ask the print centre for its passport file")];
   }
   return [[stated.name, stated.contact].filter(Boolean).join(" · "), note("claimed by whoever wrote the passport; no step checks it")];
 }

@@ -29,7 +29,10 @@ const TITLES: Readonly<Record<Status, readonly [title: string, shape: Shape]>> =
   unknown: ["Does not hold", "fails"],
 };
 
-/** The headline of a passport: what was verified here, but that a recall is believed to the gateway at once. */
+/**
+ * The headline of a passport: what was verified here, but that a recall is believed to the gateway at once. Without a
+ * chain nothing is valid by the page's own word: the headline says whose word it is.
+ */
 export function headline(passport: Passport, report: Report, origin: Origin, facts: Facts | null): Headline {
   const own = statusOf(passport, report);
   const isRecalled = own !== "unknown" && origin.kind === "gateway" && origin.status === "recalled";
@@ -37,9 +40,12 @@ export function headline(passport: Passport, report: Report, origin: Origin, fac
   const [title, shape] = TITLES[status];
   const text = explained(status, own, passport, report);
   if (status !== "valid" || facts !== null) return { status, title, shape, text };
-  const open = " Whether the chain agrees was not asked";
-  if (origin.kind === "gateway") return { status, title, shape, text: `${text}${open}.` };
-  return { status, title: "Holds by itself", shape, text: `${text}${open}, nor whether the revision was recalled since.` };
+  if (origin.kind === "gateway" && origin.status === "valid") {
+    const word = "That nobody recalled it is the gateway's word until you ask a chain.";
+    return { status, title: "Valid, says the gateway", shape, text: `${text} ${word}` };
+  }
+  const open = "Whether the chain agrees was not asked, nor whether the revision was recalled since.";
+  return { status, title: "Holds by itself", shape, text: `${text} ${open}` };
 }
 
 function explained(status: Status, own: Status, passport: Passport, report: Report): string {
@@ -49,7 +55,7 @@ function explained(status: Status, own: Status, passport: Passport, report: Repo
       return "Every signature and proof in this passport holds: the print was permitted, counted and completed.";
     case "recalled": {
       const by = own === "recalled" ? "the chain" : "the gateway";
-      return `The design's owner withdrew this revision, says ${by}. Ask who answers for the part before you use it.`;
+      return `The design's owner withdrew this revision, says ${by}. Ask ${answerer(passport)} before you use it.`;
     }
     case "voided":
       return `This print was counted and ${outcome?.result === "failed" ? "failed" : `was ${outcome?.result}`}${
@@ -65,6 +71,22 @@ function explained(status: Status, own: Status, passport: Passport, report: Repo
       return `Step ${first?.step} ${first?.name} fails: ${first?.detail}${others}.`;
     }
   }
+}
+
+/** Whom to ask about a part: only the printed label and the print centre's file have a name, not the gateway's passport. */
+function answerer(passport: Passport): string {
+  return passport.responsible === null ? "whoever is named on the printed label" : "who answers for the part";
+}
+
+/** What is to be said of the passport that a label's code names; `own` is the status of the one that is shown. */
+export function labelWords(isExact: boolean, own: Status): string {
+  if (isExact) return "The label was made from exactly this passport.";
+  if (own === "unknown") return "The label was not made from this passport.";
+  return (
+    "The label was made from another state of this passport. That is usual: the print centre's file also names who answers " +
+    "for the part, or is from before an anchor. The serial is the label's, and everything below was checked all the same. " +
+    "To see the label's own state, choose the print centre's file below."
+  );
 }
 
 /** Whose word was taken, in full sentences. */
