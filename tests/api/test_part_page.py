@@ -22,6 +22,16 @@ async def test_a_browser_gets_the_page_and_a_program_the_status(gateway: Simulat
     assert passport.json()["code"] == "serial-unknown"
 
 
+@pytest.mark.parametrize("serial, status", [("NONSENSE", 422), ("A" * 40, 422), ("ABCDEFGHIJKLMNO1", 400)])
+async def test_a_browser_gets_the_page_for_what_is_no_serial_and_a_program_the_problem(
+    gateway: SimulatedGateway, serial: str, status: int
+) -> None:
+    page = await gateway.client.get(f"/v1/parts/{serial}", headers=BROWSER)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    refused = await gateway.client.get(f"/v1/parts/{serial}", headers={"Accept": "application/json"})
+    assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
+
+
 @pytest.mark.parametrize("path", [PART, "/v1/parts/part.js", "/v1/parts/part.css"])
 async def test_the_page_runs_nothing_but_its_own_script(gateway: SimulatedGateway, path: str) -> None:
     answer = await gateway.client.get(path, headers=BROWSER)

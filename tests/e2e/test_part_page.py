@@ -240,6 +240,9 @@ def from_disk(browser: Browser) -> Page:
     return page
 
 
-def test_page_says_that_a_serial_is_unknown(browser: Browser, parts: Parts) -> None:
-    page = opened(browser, parts.address("ABCDEFGHIJKLMNOP"))
+@pytest.mark.parametrize("serial", ["ABCDEFGHIJKLMNOP", "NONSENSE", "%E0%A4%A"])
+def test_page_says_that_a_serial_is_unknown(browser: Browser, parts: Parts, serial: str) -> None:
+    page = opened(browser, parts.address(serial), PHONE)
     assert page.text("#status") == "Unknown"
+    assert "the label" in page.text("#explained")
+    assert not page.is_wider_than_window()

@@ -19,6 +19,7 @@ from platemark_gateway.printlog import affected, errors, part_page, passports, s
 from platemark_gateway.printlog.schemas import AffectedPage, AnchorAnswer, AnchorOrder, PartView
 
 router = APIRouter(tags=["log"])
+shown = APIRouter(route_class=part_page.PageRoute)
 
 SerialPath = Annotated[str, Path(min_length=16, max_length=32, description="a part's serial, as on its label")]
 
@@ -75,13 +76,9 @@ async def part_page_file(request: Request) -> Response:
     return part_page.answer(request, request.url.path.rpartition("/")[2])
 
 
-@router.get(
-    "/v1/parts/{serial}", tags=["prints"], response_model=PartView, responses={200: {"content": {"text/html": {}}}}
-)
-async def part(serial: SerialPath, container: Services, request: Request, response: Response) -> PartView | Response:
+@shown.get("/v1/parts/{serial}", tags=["prints"], responses={200: {"content": {"text/html": {}}}})
+async def part(serial: SerialPath, container: Services, response: Response) -> PartView:
     """Return what a serial stands for today; to a browser, the page that verifies its passport there."""
-    if part_page.is_wanted(request):
-        return part_page.answer(request, "part.html")
     response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = "no-cache"
     async with container.database.read() as session:
@@ -97,6 +94,9 @@ async def part(serial: SerialPath, container: Services, request: Request, respon
         sequence=found.known.sequence,
         recall_reason_cid=None if found.recall_reason is None else Cid(Codec.RAW, found.recall_reason).text,
     )
+
+
+router.include_router(shown)
 
 
 @router.get("/v1/parts/{serial}/passport", tags=["prints"], response_class=Response)

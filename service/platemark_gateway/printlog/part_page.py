@@ -5,10 +5,12 @@ The gateway only hands them out, beside the passport: what the page says was est
 
 import functools
 import hashlib
+from collections.abc import Callable, Coroutine
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request, Response, status
+from fastapi.routing import APIRoute
 
 _MEDIA_TYPES: Final = {
     "part.html": "text/html; charset=utf-8",
@@ -27,6 +29,19 @@ _POLICY: Final = (
 def is_wanted(request: Request) -> bool:
     """Whether a browser asks for something to show; programs ask for JSON, or for anything."""
     return "text/html" in request.headers.get("accept", "")
+
+
+class PageRoute(APIRoute):
+    """A route that answers a browser with the page whatever the address says of a part: the page says what is wrong."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's own handler for programs, the page for browsers."""
+        handle = super().get_route_handler()
+
+        async def page_or_part(request: Request) -> Response:
+            return answer(request, "part.html") if is_wanted(request) else await handle(request)
+
+        return page_or_part
 
 
 def answer(request: Request, name: str) -> Response:

@@ -205,7 +205,11 @@ function start(): void {
     void takeFile(event.dataTransfer?.files[0]);
   });
   const serial = serialInAddress();
-  if (serial === null) show(element("p", { class: "note" }, "Drop a passport file here, or choose one below."));
+  const isOfPart = location.protocol.startsWith("http") && /\/v1\/parts\/[^/]+$/.test(location.pathname);
+  if (serial === null && isOfPart) {
+    const text = "This address has no serial: one is 16 letters and digits, A to Z and 2 to 7. Compare the address with the label's.";
+    show(verdict("unknown", "Unknown", text, "fails"));
+  } else if (serial === null) show(element("p", { class: "note" }, "Drop a passport file here, or choose one below."));
   else void fromGateway(serial);
 }
 
