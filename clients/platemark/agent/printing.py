@@ -337,6 +337,8 @@ class PrintingAgent:
         meshes = opening.decrypt_meshes(job, package)
         self.tell(Note(Stage.OPENED, f"{len(meshes)} meshes decrypted in memory and compared"))
         self._close_interrupted(token_id, sequence)
+        if job.material is not None:
+            self.spool.keep_material(token_id, sequence, job.material)
         made = self._made(job, sequence)
         for number in range(attempts):
             if made.complete:
@@ -438,6 +440,8 @@ class PrintingAgent:
     ) -> Reported:
         """Step 6: report how a use ended and return the gateway's verified promise; the first outcome is final.
 
+        The receipt's material is the job's, or else what was loaded when the use was printed.
+
         Errors: RefusedError `outcome-final`, `not-released`, `receipt-erased`, `print-incomplete` when it is said to
             be completed and is not; VerificationError when promise or countersignature are not the gateway's.
         """
@@ -461,7 +465,7 @@ class PrintingAgent:
                     result,
                     bodies=job.bodies(),
                     history=made.history,
-                    material=job.material,
+                    material=job.material or self.spool.material(token_id, sequence),
                     rejected=rejected,
                 )
                 agent = record.agent_key(self.seed)

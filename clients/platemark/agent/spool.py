@@ -31,6 +31,7 @@ from platemark.protocol.byte_text import hex_text, parse_hex
 from platemark.protocol.canonical import JsonValue, object_of, text_of
 from platemark.protocol.permission import AgentSeed
 from platemark.protocol.profile import GatewayProfile
+from platemark.protocol.receipt import Material
 from platemark.protocol.sealing import RecipientKey
 from platemark.protocol.serial import serial_of
 from platemark.protocol.token import PrintToken
@@ -38,7 +39,7 @@ from platemark.protocol.typed_data import Domain, Reservation, ledger_domain
 from platemark.protocol.units import TokenId, id_text, parse_id
 from platemark.sdk.files import disk_errors, make_folder, sync_folder
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _RECORD_VERSION: Final = 1
 _BUSY_SECONDS: Final = 30.0
 _CLAIM_POLL_SECONDS: Final = 0.05
@@ -98,7 +99,6 @@ BEGIN SELECT raise(ABORT, 'an outcome is never changed'); END;
 CREATE TRIGGER uses_keep_promise BEFORE UPDATE OF promise, receipt ON uses WHEN old.promise IS NOT NULL
     AND NOT (new.promise IS old.promise AND new.receipt IS x'')
 BEGIN SELECT raise(ABORT, 'a promise is never changed'); END;
-PRAGMA user_version = 2;
 """
 """Each update passes that only erases; everything else about these columns is kept."""
 _FROM_FIRST: Final = """
@@ -106,6 +106,19 @@ DROP TRIGGER uses_keep_request;
 DROP TRIGGER uses_keep_report;
 DROP TRIGGER uses_keep_promise;
 """
+_MATERIALS: Final = """
+CREATE TABLE materials (
+    token_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    material BLOB NOT NULL,
+    PRIMARY KEY (token_id, sequence),
+    FOREIGN KEY (token_id, sequence) REFERENCES uses
+) STRICT;
+PRAGMA user_version = 3;
+"""
+"""What was loaded for a use, until its outcome is told; an erasure takes it out."""
+_TO_NEWEST: Final = (_SCHEMA + _KEEPING + _MATERIALS, _FROM_FIRST + _KEEPING + _MATERIALS, _MATERIALS)
+"""What brings a file of version 0, which is empty, 1 or 2 to the newest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +205,7 @@ class Spool:
             with self._writing() as database:
                 (version,) = database.execute("PRAGMA user_version").fetchone()
                 if version < _VERSION:
-                    for statement in _statements((_SCHEMA if version == 0 else _FROM_FIRST) + _KEEPING):
+                    for statement in _statements(_TO_NEWEST[version]):
                         database.execute(statement)
                 elif version != _VERSION:
                     raise LocalError(
@@ -314,7 +327,8 @@ class Spool:
     def erase(self, token_id: TokenId, sequence: int) -> bool:
         """Take out of a use what opens the digests in the log: intended print, receipt, both salts; return whether any.
 
-        The use must be over: its outcome was acknowledged. Request, release, result, promise and attempts stay.
+        Its material goes too. The use must be over: its outcome was acknowledged. Request, release, result, promise and
+        attempts stay.
 
         Errors: RefusedError `print-open`, `sequence-unknown`, `token-unknown`.
         """
@@ -332,9 +346,31 @@ class Spool:
                 " WHERE token_id = ? AND sequence = ? AND report <> x''",
                 (id_text(token_id), sequence),
             ).rowcount
+            database.execute("DELETE FROM materials WHERE token_id = ? AND sequence = ?", (id_text(token_id), sequence))
         with self._disk():
             self._database.execute("VACUUM")  # no page of the file holds what was erased
         return changed > 0
+
+    # --- materials -------------------------------------------------------------------------------------
+
+    def keep_material(self, token_id: TokenId, sequence: int, material: Material) -> None:
+        """Keep what is loaded for a use, in place of what was kept before."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO materials VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET material = excluded.material",
+                (id_text(token_id), sequence, canonical.encode(material.to_json())),
+            )
+
+    def material(self, token_id: TokenId, sequence: int) -> Material | None:
+        """Return what was loaded for a use, if anybody said so; errors: LocalError `spool-damaged`."""
+        with self._disk():
+            row = self._database.execute(
+                "SELECT material FROM materials WHERE token_id = ? AND sequence = ?", (id_text(token_id), sequence)
+            ).fetchone()
+        try:
+            return None if row is None else Material.from_json(canonical.decode(row[0]))
+        except MalformedError as error:
+            raise LocalError("a material's record is damaged", code="spool-damaged") from error
 
     # --- attempts --------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def outcome(
     rejected: Annotated[
         list[str] | None, typer.Option("--reject", help="A body that did not pass, PART:N; all by default.")
     ] = None,
-    material: Annotated[str | None, typer.Option(help="What it was made of, for the receipt.")] = None,
+    material: Annotated[str | None, typer.Option(help="What it was made of; by default what `print` was told.")] = None,
     lot: Annotated[str, typer.Option(help="The material's lot.")] = "",
     resend: Annotated[
         bool,

@@ -323,7 +323,9 @@ def _blocks(run: Invocation, connection: Connection, ipfs: Sequence[str], *, onl
 
 
 def loaded(name: str | None, lot: str) -> "Material | None":
-    """Return the material that somebody named, or None."""
+    """Return the material that somebody named, or None; errors: UsageError for the lot of none."""
     from platemark.protocol.receipt import Material
 
+    if lot and name is None:
+        raise UsageError("a lot is that of a material", hint="give --material too")
     return None if name is None else Material(name, lot)

@@ -189,6 +189,17 @@ def test_a_print_can_wait_for_inspection_and_be_rejected(world: World, spool: Sp
     assert refused.value.code == "outcome-final"
 
 
+def test_an_outcome_after_inspection_names_the_material_that_was_printed(world: World, spool: Spool) -> None:
+    agent, token_id = agent_of(world, spool), world.record.token_id
+    receipts = []
+    for stated in (None, Material("PETG", "L-8")):
+        made, _ = agent.print_one(token_id, ["ada"], material=Material("PLA", "L-7"), inspect=True)
+        later = agent_of(world, spool)
+        answer = later.report(token_id, made.sequence, Result.COMPLETED, job=later.product(token_id, material=stated))
+        receipts.append(Receipt.parse(answer.receipt.statement).material)
+    assert receipts == [Material("PLA", "L-7"), Material("PETG", "L-8")]
+
+
 def test_what_waits_for_inspection_is_not_reported_by_the_next_run(world: World, spool: Spool) -> None:
     agent, token_id = agent_of(world, spool), world.record.token_id
     made, _ = agent.print_one(token_id, ["ada"], inspect=True)

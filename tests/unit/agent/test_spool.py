@@ -15,6 +15,7 @@ from platemark.agent.spool import Spool, TokenRecord
 from platemark.errors import LocalError, MalformedError, RefusedError
 from platemark.geometry.stl import write_stl
 from platemark.protocol.permission import AgentSeed
+from platemark.protocol.receipt import Material
 from platemark.protocol.serial import serial_of
 from platemark.protocol.units import Digest32, TokenId
 from platemark.protocol.voucher import RedemptionRequest
@@ -265,12 +266,41 @@ def test_records_of_the_first_version_are_taken_over(tmp_path: Path, world: Worl
             f"CREATE TRIGGER uses_keep_{name} BEFORE UPDATE OF {columns} ON uses "
             "BEGIN SELECT raise(ABORT, 'never changed'); END"
         )
+    database.execute("DROP TABLE materials")
     database.execute("PRAGMA user_version = 1")
     database.commit()
     database.close()
     opened = Spool(tmp_path / "spool")
     assert list(opened.machine(world.record.token_id)) == [use]
     assert opened.erase(world.record.token_id, 1)
+
+
+def test_records_of_the_second_version_get_a_place_for_materials(tmp_path: Path, world: World, spool: Spool) -> None:
+    token_id, use = world.record.token_id, with_marks(world, 1)
+    spool.record(token_id, use)
+    spool.close()
+    database = sqlite3.connect(tmp_path / "spool" / "spool.sqlite3")
+    database.execute("DROP TABLE materials")
+    database.execute("PRAGMA user_version = 2")
+    database.commit()
+    database.close()
+    opened = Spool(tmp_path / "spool")
+    opened.keep_material(token_id, 1, Material("PLA", "L-7"))
+    assert opened.material(token_id, 1) == Material("PLA", "L-7")
+    assert list(opened.machine(token_id)) == [use]
+
+
+def test_what_is_loaded_is_kept_with_its_use_until_the_use_is_erased(world: World, spool: Spool) -> None:
+    token_id, path = world.record.token_id, spool.folder / "spool.sqlite3"
+    for sequence in (1, 2):
+        spool.record(token_id, with_marks(world, sequence))
+    for lot in ("first lot", "second lot"):
+        spool.keep_material(token_id, 1, Material("PLA", lot))
+    assert (spool.material(token_id, 1), spool.material(token_id, 2)) == (Material("PLA", "second lot"), None)
+    assert b"second lot" in path.read_bytes()
+    spool.erase(token_id, 1)
+    assert spool.material(token_id, 1) is None
+    assert b" lot" not in path.read_bytes()
 
 
 def test_a_part_is_found_by_its_serial(world: World, spool: Spool) -> None:
