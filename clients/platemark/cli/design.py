@@ -378,14 +378,14 @@ def _owing_lines(owed: "Sequence[Debt]", bound: "Sequence[LicenseState]") -> lis
         if debt.replacements or debt.pending or debt.returns
     ] or ["nobody is owed a part or has reserved prints left"]
     for each in bound:
-        price = license_money.price_text(each.terms)
+        price = license_money.price_with_currency(each.terms)
         found = (
             f"licence {id_text(each.license_id)[:14]}, with {plural(each.minted, 'print')} in all, is of this revision"
         )
         if each.terms.payout:
             lines.append(f"{found}: raise it, or holders return what is not reserved for {price} each")
         elif each.terms.price:
-            lines.append(f"{found}: raise it, or pay back {price} for each that is not printed yourself")
+            lines.append(f"{found}: raise it, or pay back yourself {price} for each print paid and not made")
         else:
             lines.append(f"{found}: raise it")
     return lines

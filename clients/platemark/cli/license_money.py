@@ -257,6 +257,12 @@ def price_text(terms: "Terms") -> str:
     return f"{terms.price} units of {address_text(terms.currency)}"
 
 
+def price_with_currency(terms: "Terms") -> str:
+    """Return the price of a print as sentences name it."""
+    price = price_text(terms)
+    return f"{price} of the chain's coin" if terms.currency == ZERO_ADDRESS else price
+
+
 def _shown(run: Invocation, connection: Connection, amount: Wei, currency: Address) -> str:
     """Return an amount with its currency's name; a token's decimals and symbol are asked where there is an endpoint."""
     from platemark.errors import UpstreamError
