@@ -8,7 +8,7 @@ import pytest
 
 from platemark.cli.exit_codes import ExitCode
 from platemark.protocol import canonical
-from stack import Stack, dead_url, licensed_cube
+from stack import Stack, dead_url, licensed_cube, wait_for
 
 pytestmark = [pytest.mark.slow]
 
@@ -33,6 +33,13 @@ def test_a_recall_names_the_print_to_replace_and_the_reserved_ones_that_return(s
         rows = list(csv.DictReader(stream))
     told = [(row["serial"], row["holder"], row["outcome"], row["owed"], row["prints"]) for row in rows]
     assert told == [("", holder, "", "return", "2"), (serial, holder, "completed", "replacement", "1")]
+
+    def says_why() -> bool:
+        refused = centre.attempt("print", token, "--slicer", "basic", "--printer", "ada")
+        assert refused.error_code == "revision-recalled"
+        return "the reason in its owner's words: “the hook breaks”" in refused.stderr
+
+    wait_for("the recall on chain", says_why)
 
 
 def test_what_forbids_needs_no_chain_endpoint_with_a_gateway_that_was_met_before(stack: Stack, tmp_path: Path) -> None:

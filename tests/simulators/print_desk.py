@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import sample_documents as sample
 from platemark.agent.registered import RegisteredRevision
 from platemark.agent.spool import TokenRecord
-from platemark.errors import Kind, UpstreamError
+from platemark.errors import Kind, UpstreamError, VerificationError
 from platemark.geometry.mesh import check_mesh, read_mesh
 from platemark.protocol import canonical, log_entry
 from platemark.protocol.byte_text import parse_base64url, parse_signature
@@ -79,6 +79,8 @@ class World:
     answers: list[PrintAnswer] = field(default_factory=list)
     outcomes: dict[int, OutcomeAnswer] = field(default_factory=dict)
     reports: dict[int, bytes] = field(default_factory=dict)
+    recalled: Digest32 | None = None
+    """The reason's digest, where the design's owner recalled the revision."""
     sent: list[bytes] = field(default_factory=list)
     permitted: list[tuple[Reservation, bytes]] = field(default_factory=list)
     before_count: Nothing = lambda: None
@@ -211,7 +213,13 @@ class World:
     def revision(self, design_id: DesignId, revision: int) -> RegisteredRevision:
         found = self.registration
         assert int.from_bytes(found.digest(sample.REGISTRY_DOMAIN), "big") == design_id
+        if self.recalled is not None:
+            raise VerificationError("no longer", step="revision", code="revision-recalled", expected="", found="")
         return RegisteredRevision(found.registrant, found.commitment, found.manifest_digest)
+
+    def recall_reason(self, design_id: DesignId, revision: int) -> Digest32 | None:
+        token = self.record.token()
+        return self.recalled if (token.design_id, token.revision) == (design_id, revision) else None
 
     def gateway(self, profile: GatewayProfile) -> GatewayFact:
         return gateway_fact(profile.gateway, self.declared)

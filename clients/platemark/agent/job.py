@@ -18,12 +18,13 @@ from platemark.agent.registered import ChainView, RegisteredRevision
 from platemark.agent.slicers.choice import choose_slicer
 from platemark.agent.slicers.slicing import Slicer
 from platemark.agent.spool import TokenRecord
-from platemark.errors import Kind, LocalError, MalformedError, RefusedError, VerificationError
+from platemark.errors import Kind, LocalError, MalformedError, RefusedError, UpstreamError, VerificationError
 from platemark.geometry.mesh import check_fits, turned_size
 from platemark.protocol.cid import Cid, Codec, read_file
 from platemark.protocol.license_terms import Demands
 from platemark.protocol.manifest import Manifest, ManifestFile, Part, Process
 from platemark.protocol.permission import LAST_RELEASE_BEFORE_EXPIRY_SECONDS
+from platemark.protocol.plain_text import readable
 from platemark.protocol.receipt import Material
 from platemark.protocol.terms_document import TermsDocument, check_digest
 from platemark.protocol.token import PrintToken
@@ -32,6 +33,7 @@ from platemark.protocol.units import Digest32, LicenseId, UnixSeconds, digest_te
 from platemark.sdk.answers import LicenseState
 from platemark.sdk.ipfs import BlockSource
 
+_MOST_OF_REASON: Final = 500
 MAX_SEALED_BYTES: Final = 1 << 30
 """What one print may fetch; ciphertext waits in memory for its key."""
 
@@ -109,12 +111,12 @@ def prepare(
 
     Errors: RefusedError `token-not-yet`, `token-expired`, `process-not-offered`, `material-…`,
         `nozzle-too-large`, `protection-not-kept`, `supports-not-made`, `part-does-not-fit`; VerificationError
-        `block-mismatch`, `manifest-digest`, `terms-…`, `ciphertext`; UpstreamError `block-unavailable`;
-        LocalError `too-large`.
+        `revision-recalled` with the owner's reason where it is at hand, `block-mismatch`, `manifest-digest`, `terms-…`,
+        `ciphertext`; UpstreamError `block-unavailable`; LocalError `too-large`.
     """
     token = record.token()
     check_time(token, now)
-    registered = chain.revision(token.design_id, token.revision)
+    registered = _registered(token, chain, blocks)
     manifest = _manifest(token, registered, blocks)
     terms, document = _terms(record, token, desk, blocks)
     demands = document.demands()
@@ -166,6 +168,33 @@ def needed_files(manifest: Manifest) -> tuple[ManifestFile, ...]:
     """Return the files that a print decrypts: those of its parts, and all when only they open a private root."""
     used = {part.file for part in manifest.parts}
     return tuple(file for file in manifest.files if manifest.private or file.index in used)
+
+
+def _registered(token: PrintToken, chain: ChainView, blocks: BlockSource) -> RegisteredRevision:
+    try:
+        return chain.revision(token.design_id, token.revision)
+    except VerificationError as error:
+        reason = None if error.code != "revision-recalled" else _reason(token, chain, blocks)
+        if reason is None:
+            raise
+        raise VerificationError(
+            f"revision {token.revision} was recalled; the reason in its owner's words: “{reason}”",
+            step=error.step,
+            code=error.code,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint,
+        ) from error
+
+
+def _reason(token: PrintToken, chain: ChainView, blocks: BlockSource) -> str | None:
+    """Return why a revision was recalled, where the chain names a block of text that is at hand."""
+    try:
+        digest = chain.recall_reason(token.design_id, token.revision)
+        data = None if digest is None else _block(blocks, Cid(Codec.RAW, digest))
+    except (UpstreamError, VerificationError):
+        return None
+    return None if data is None else readable(data.decode(errors="replace"), max_length=_MOST_OF_REASON)
 
 
 def _manifest(token: PrintToken, registered: RegisteredRevision, blocks: BlockSource) -> Manifest:

@@ -34,6 +34,10 @@ class ChainView(Protocol):
         """
         ...
 
+    def recall_reason(self, design_id: DesignId, revision: int) -> Digest32 | None:
+        """Return the digest of the owner's reason for a recall; None where the chain shows no recall."""
+        ...
+
     def gateway(self, profile: GatewayProfile) -> GatewayFact:
         """Return what the gateway of a profile declared up to now; its anchors are left out."""
         ...
@@ -68,6 +72,18 @@ class RegistryView:
             return RegisteredRevision(registration.registrant, registration.commitment, registration.manifest_digest)
         found = self._chain.read("DesignRegistry", self._registry, "publicationOf", design_id, revision)
         return RegisteredRevision(registration.registrant, Digest32(bytes(found[0])), Digest32(bytes(found[1])))
+
+    def recall_reason(self, design_id: DesignId, revision: int) -> Digest32 | None:
+        """Return the digest of the reason for a recall; see `ChainView.recall_reason`."""
+        events = self._chain.events(
+            "DesignRegistry",
+            self._registry,
+            ["RevisionRecalled"],
+            from_block=self._first_block,
+            to_block=self._chain.head().number,
+            filters={"designId": design_id, "revision": revision},
+        )
+        return next((Digest32(bytes(event.arguments["reasonDigest"])) for event in events), None)
 
     def gateway(self, profile: GatewayProfile) -> GatewayFact:
         """Return what a gateway declared; see `ChainView.gateway`."""

@@ -21,6 +21,7 @@ from platemark.geometry.part import PART_NAME, load_part
 from platemark.geometry.stl import write_stl
 from platemark.protocol.cid import Cid, Codec
 from platemark.protocol.content_key import ContentKey, KeyPackage
+from platemark.protocol.digests import sha256
 from platemark.protocol.jws import SigningKey
 from platemark.protocol.license_terms import Protection
 from platemark.protocol.manifest import Constraints, Process
@@ -187,6 +188,22 @@ def test_a_print_can_wait_for_inspection_and_be_rejected(world: World, spool: Sp
     with pytest.raises(RefusedError) as refused:
         agent.report(world.record.token_id, made.sequence, Result.COMPLETED, job=job)
     assert refused.value.code == "outcome-final"
+
+
+def test_a_print_after_a_recall_is_refused_with_the_owners_reason_where_it_is_at_hand(
+    world: World, spool: Spool
+) -> None:
+    agent, reason = agent_of(world, spool), b"The hook\n breaks."
+    world.recalled = sha256(reason)
+    said = []
+    for blocks in ({}, {Cid(Codec.RAW, world.recalled): b"another text"}, {Cid(Codec.RAW, world.recalled): reason}):
+        world.blocks.blocks.update(blocks)
+        with pytest.raises(VerificationError) as refused:
+            agent.print_one(world.record.token_id, ["ada"])
+        assert refused.value.code == "revision-recalled"
+        said.append(str(refused.value))
+    assert said == ["no longer"] * 2 + ["revision 1 was recalled; the reason in its owner's words: “The hook breaks.”"]
+    assert world.released == 0
 
 
 def test_an_outcome_after_inspection_names_the_material_that_was_printed(world: World, spool: Spool) -> None:
