@@ -230,7 +230,7 @@ def erase(
         {"serial": number, "tokenId": id_text(token_id), "sequence": sequence, "erased": erased},
         [f"{grouped(number)}  {'erased' if erased else 'was erased before'}"],
     )
-    run.ui.tell("the gateway's copy of the receipt, and files that you wrote or gave away, are erased there")
+    run.ui.tell("not erased by this: the gateway's copy of the receipt, and files that you wrote or gave away")
 
 
 def _lost(run: Invocation, connection: Connection) -> list[TokenId]:

@@ -429,6 +429,15 @@ class ChainClient:
             retrying = ExceptionRetryConfiguration([NotReached], retries=_TRIES)
             timeouts = {"timeout": (min(_CONNECT_SECONDS, self._timeout), self._timeout)}
             provider = Web3.HTTPProvider(self.url, timeouts, self._session, exception_retry_configuration=retrying)
+            decode = provider.decode_rpc_response
+
+            def decode_object(raw: bytes) -> Any:
+                found: object = decode(raw)
+                if not isinstance(found, dict):  # web3 takes it for one
+                    raise ValueError("an answer of JSON-RPC is an object")
+                return found
+
+            cast("Any", provider).decode_rpc_response = decode_object
             self._web3 = Web3(provider)
             self._web3.middleware_onion.remove("validation")  # it asks for the chain's id before every call
         return self._web3

@@ -150,23 +150,30 @@ def test_what_a_call_may_meet(answer: Any, code: str) -> None:
     assert caught.value.code == code
 
 
+PAGE = b"<!doctype html>"
+
+
 @pytest.mark.parametrize(
-    "status,code",
+    "status,body,code",
     [
-        (200, "rpc-foreign"),
-        (404, "rpc-foreign"),
-        (501, "rpc-foreign"),
-        (429, "rpc-unreachable"),
-        (503, "rpc-unreachable"),
+        (200, PAGE, "rpc-foreign"),
+        (404, PAGE, "rpc-foreign"),
+        (501, PAGE, "rpc-foreign"),
+        (429, PAGE, "rpc-unreachable"),
+        (503, PAGE, "rpc-unreachable"),
+        (200, b"[]", "rpc-malformed"),
+        (200, b"null", "rpc-malformed"),
+        (200, b'"0x1"', "rpc-malformed"),
+        (200, b"{}", "rpc-malformed"),
     ],
 )
-def test_web_server_that_answers_is_no_chain_endpoint_unless_it_is_busy(status: int, code: str) -> None:
+def test_web_server_that_answers_is_no_chain_endpoint_unless_it_is_busy(status: int, body: bytes, code: str) -> None:
     class Website(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(b"<!doctype html>")
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's name)
             pass
