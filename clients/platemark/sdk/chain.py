@@ -434,7 +434,7 @@ class ChainClient:
             def decode_object(raw: bytes) -> Any:
                 found: object = decode(raw)
                 if not isinstance(found, dict):  # web3 takes it for one
-                    raise ValueError("an answer of JSON-RPC is an object")
+                    raise ValueError("an answer of JSON-RPC is an object")  # noqa: TRY004 (of what was read)
                 return found
 
             cast("Any", provider).decode_rpc_response = decode_object
