@@ -335,8 +335,8 @@ class PrintingAgent:
         release = opening.verify_release(job, use.request, use.answer, self._keys(job.record))
         package = opening.open_release(job, release, use.answer, job.record.recipient_key(self.seed))
         meshes = opening.decrypt_meshes(job, package)
-        number = "1 mesh" if len(meshes) == 1 else f"{len(meshes)} meshes"
-        self.tell(Note(Stage.OPENED, f"{number} decrypted in memory and compared"))
+        counted = "1 mesh" if len(meshes) == 1 else f"{len(meshes)} meshes"
+        self.tell(Note(Stage.OPENED, f"{counted} decrypted in memory and compared"))
         self._close_interrupted(token_id, sequence)
         if job.material is not None:
             self.spool.keep_material(token_id, sequence, job.material)
