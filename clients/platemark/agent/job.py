@@ -24,7 +24,7 @@ from platemark.protocol.cid import Cid, Codec, read_file
 from platemark.protocol.license_terms import Demands
 from platemark.protocol.manifest import Manifest, ManifestFile, Part, Process
 from platemark.protocol.permission import LAST_RELEASE_BEFORE_EXPIRY_SECONDS
-from platemark.protocol.plain_text import readable
+from platemark.protocol.plain_text import reason_of
 from platemark.protocol.receipt import Material
 from platemark.protocol.terms_document import TermsDocument, check_digest
 from platemark.protocol.token import PrintToken
@@ -33,7 +33,6 @@ from platemark.protocol.units import Digest32, LicenseId, UnixSeconds, digest_te
 from platemark.sdk.answers import LicenseState
 from platemark.sdk.ipfs import BlockSource
 
-_MOST_OF_REASON: Final = 500
 MAX_SEALED_BYTES: Final = 1 << 30
 """What one print may fetch; ciphertext waits in memory for its key."""
 
@@ -194,7 +193,7 @@ def _reason(token: PrintToken, chain: ChainView, blocks: BlockSource) -> str | N
         data = None if digest is None else _block(blocks, Cid(Codec.RAW, digest))
     except (UpstreamError, VerificationError):
         return None
-    return None if data is None else readable(data.decode(errors="replace"), max_length=_MOST_OF_REASON)
+    return None if data is None else reason_of(data)
 
 
 def _manifest(token: PrintToken, registered: RegisteredRevision, blocks: BlockSource) -> Manifest:

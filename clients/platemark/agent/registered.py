@@ -1,13 +1,14 @@
 """What an agent reads from the chain: a final block that it saw, and what was registered for a revision."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from platemark.errors import VerificationError
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.typed_data import Registration, registry_domain
 from platemark.protocol.units import Address, DesignId, Digest32, address_text, id_text, parse_address
-from platemark.sdk.chain import BlockFacts, ChainClient, ChainEvent
+from platemark.sdk.chain import BlockFacts, ChainClient, ChainEvent, ContractName
 from platemark.verify.facts import BlockFact, DeclarationFact, GatewayFact
 
 
@@ -75,41 +76,37 @@ class RegistryView:
 
     def recall_reason(self, design_id: DesignId, revision: int) -> Digest32 | None:
         """Return the digest of the reason for a recall; see `ChainView.recall_reason`."""
-        events = self._chain.events(
-            "DesignRegistry",
-            self._registry,
-            ["RevisionRecalled"],
-            from_block=self._first_block,
-            to_block=self._chain.head().number,
-            filters={"designId": design_id, "revision": revision},
+        events = self._events(
+            "DesignRegistry", self._registry, "RevisionRecalled", {"designId": design_id, "revision": revision}
         )
         return next((Digest32(bytes(event.arguments["reasonDigest"])) for event in events), None)
 
     def gateway(self, profile: GatewayProfile) -> GatewayFact:
         """Return what a gateway declared; see `ChainView.gateway`."""
-        events = self._chain.events(
-            "PrintLedger",
-            profile.ledger,
-            ["GatewayDeclared"],
-            from_block=self._first_block,
-            to_block=self._chain.head().number,
-            filters={"gateway": address_text(profile.gateway)},
+        events = self._events(
+            "PrintLedger", profile.ledger, "GatewayDeclared", {"gateway": address_text(profile.gateway)}
         )
         return GatewayFact(profile.gateway, tuple(map(self._declaration, events)), anchors=())
+
+    def _events(
+        self, contract: ContractName, address: Address, name: str, filters: Mapping[str, Any]
+    ) -> Iterator[ChainEvent]:
+        """Yield the events of a name up to the head."""
+        return self._chain.events(
+            contract,
+            address,
+            [name],
+            from_block=self._first_block,
+            to_block=self._chain.head().number,
+            filters=filters,
+        )
 
     def _declaration(self, event: ChainEvent) -> DeclarationFact:
         block = BlockFact(event.block, event.block_hash, self._chain.block(event.block).timestamp)
         return DeclarationFact(int(event.arguments["epoch"]), Digest32(bytes(event.arguments["profileDigest"])), block)
 
     def _registration(self, design_id: DesignId) -> Registration:
-        events = self._chain.events(
-            "DesignRegistry",
-            self._registry,
-            ["DesignRegistered"],
-            from_block=self._first_block,
-            to_block=self._chain.head().number,
-            filters={"designId": design_id},
-        )
+        events = self._events("DesignRegistry", self._registry, "DesignRegistered", {"designId": design_id})
         for event in events:
             found = event.arguments
             registration = Registration(

@@ -194,8 +194,7 @@ class _Groups:
         self.plain = np.ones(len(self._starts), np.bool_)
         self._released = self._running(self._flags(batch.requests_at), [each.released for each in self._counts])
         self._voided = self._running(batch.is_void, [each.voided for each in self._counts])
-        self._with_outcomes: list[int] = []
-        self._outcomes = _Bits([], np.empty(0, np.int64), np.empty(0, np.int64))
+        self._outcomes: dict[int, bytearray] = {}
         is_closed = [each.closed is not None for each in self._counts]
         self._closed = self._running(self._flags(batch.closings_at), is_closed)
 
@@ -257,7 +256,7 @@ class _Groups:
             self._fail(self._batch.requests_at[np.array([each in wrong for each in seen])[run]])
 
     def check_outcomes(self) -> None:
-        """No request has two outcomes; those of tokens that are plain to the end are in `self._outcomes`."""
+        """No request has two outcomes; `self._outcomes` are by group all that its token would have then."""
         at = self._batch.outcomes_at
         keys = np.sort(self._group_at[at] << 32 | self._batch.sequence[at])
         groups, sequences = keys >> 32, keys & 0xFFFFFFFF
@@ -267,9 +266,9 @@ class _Groups:
         groups, sequences = groups[is_plain], sequences[is_plain]
         firsts = np.flatnonzero(np.diff(groups, prepend=-1))
         known = [self._counts[group].outcomes.bits for group in groups[firsts].tolist()]
-        self._outcomes = _Bits(known, np.diff(firsts, append=len(groups)), sequences)
-        self._with_outcomes = groups[firsts].tolist()
-        self.plain[groups[self._outcomes.twice]] = False
+        bits = _Bits(known, np.diff(firsts, append=len(groups)), sequences)
+        self._outcomes = dict(zip(groups[firsts].tolist(), bits, strict=True))
+        self.plain[groups[bits.twice]] = False
 
     def check_signers(self, entries: Entries, unsigned: Unsigned) -> None:
         """Requests and outcomes are signed by the token's agent; asked of those of which nothing was found so far."""
@@ -305,7 +304,7 @@ class _Groups:
                 replay.tokens[token_id] = counts
                 replay.touched.add(token_id)
                 counts.released, counts.voided = released, voided
-        for group, bits in zip(self._with_outcomes, self._outcomes, strict=True):
+        for group, bits in self._outcomes.items():
             if plain[group]:
                 self._counts[group].outcomes.bits = bits
         for place in self._batch.closings_at.tolist():

@@ -21,7 +21,7 @@ from platemark.protocol.canonical import JsonValue
 from platemark.protocol.log_entry import LogEntry, OutcomeEntry, RedeemedEntry, Result
 from platemark.protocol.passport import LoggedEntry, Passport, Status
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
-from platemark.protocol.plain_text import readable
+from platemark.protocol.plain_text import reason_of
 from platemark.protocol.serial import grouped, parse_serial, serial_of
 from platemark.protocol.units import Digest32, LicenseId, TokenId, address_text, digest_text, id_text
 from platemark.verify.counts import LogReplay, TokenCounts
@@ -39,7 +39,6 @@ _CHAIN: Final = "chain"
 _LOG: Final = "tiles"
 _PASSPORT: Final = "passport"
 _BLOCKS: Final = "blocks"
-_MAX_REASON: Final = 500
 HOLDS_BY_ITSELF: Final = "holds by itself"
 """What is told in place of "valid" where no chain was asked: a recall, for one, is not known then."""
 
@@ -115,7 +114,7 @@ def _tell_recall(report: Report, evidence: Evidence, design: DesignFact | None, 
     except (VerificationError, MalformedError) as error:
         report.reject(Step.REVISION, error, _BLOCKS)
     if data is not None:
-        text = readable(data.decode(errors="replace"), max_length=_MAX_REASON) or ""
+        text = reason_of(data) or ""
     report.facts |= {"recallReason": text, "recallReasonDigest": digest_text(revision.recall_reason)}
 
 

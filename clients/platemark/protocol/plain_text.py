@@ -40,6 +40,11 @@ def readable(text: str, *, max_length: int) -> str | None:
     return line if len(line) <= max_length else f"{line[:max_length]}…"
 
 
+def reason_of(block: bytes) -> str | None:
+    """Return what is shown of an owner's reason for a recall: 500 characters of its block; None where it has none."""
+    return readable(block.decode(errors="replace"), max_length=500)
+
+
 def lines_of(value: JsonValue, *, max_items: int, max_length: int = 200) -> tuple[str, ...]:
     """Return `value` as at most `max_items` lines.
 

@@ -91,12 +91,7 @@ class Database:
         except IntegrityError as error:
             if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
                 raise
-            telemetry.log().warning("database.conflict", said=str(error.orig).partition("\n")[0])
-            raise UnavailableError(
-                "somebody wrote the same at the same moment; nothing was changed",
-                code="database-conflict",
-                retry_after_seconds=1,
-            ) from error
+            raise _refused(error, "somebody wrote the same at the same moment", code="database-conflict") from error
 
     @contextlib.asynccontextmanager
     async def statements(self) -> AsyncIterator[Statements]:
@@ -150,13 +145,14 @@ async def _mapped() -> AsyncIterator[_Told]:
         if error.connection_invalidated:
             raise UnavailableError(told.text, code="database-unreachable") from error
         if _lost_its_plan(error):
-            telemetry.log().warning("database.changed", said=str(error.orig).partition("\n")[0])
-            raise UnavailableError(
-                "the database changed under a prepared statement; nothing was changed",
-                code="database-changed",
-                retry_after_seconds=1,
-            ) from error
+            raise _refused(error, "the database changed under a prepared statement", code="database-changed") from error
         raise
+
+
+def _refused(error: DBAPIError, why: str, *, code: str) -> UnavailableError:
+    """Log what the database said, and return what to tell who may ask again at once."""
+    telemetry.log().warning(code.replace("-", "."), said=str(error.orig).partition("\n")[0])
+    return UnavailableError(f"{why}; nothing was changed", code=code, retry_after_seconds=1)
 
 
 def _lost_its_plan(error: DBAPIError) -> bool:

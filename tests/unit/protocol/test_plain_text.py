@@ -1,7 +1,7 @@
 import pytest
 
 from platemark.errors import MalformedError
-from platemark.protocol.plain_text import items_of, line_of, lines_of, name_of_file, readable, refuse_count
+from platemark.protocol.plain_text import items_of, line_of, lines_of, name_of_file, readable, reason_of, refuse_count
 
 
 @pytest.mark.parametrize("text", ["Box", "Grüße, 東京 👩‍🔧", "a" * 200])
@@ -70,3 +70,10 @@ def test_a_files_name_with_a_path_is_refused(name: object) -> None:
     with pytest.raises(MalformedError) as caught:
         name_of_file(name)  # type: ignore[arg-type]
     assert caught.value.code == "file-name"
+
+
+def test_of_a_recalls_reason_500_characters_are_shown_whatever_bytes_it_is() -> None:
+    assert reason_of(b"the hook\n\xffbreaks") == "the hook \ufffdbreaks"
+    assert reason_of(b"a" * 500) == "a" * 500
+    assert reason_of(b"a" * 501) == "a" * 500 + "…"
+    assert reason_of(b" \n") is None
