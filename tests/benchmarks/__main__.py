@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="how often baseline and subject alternate")
     parser.add_argument("--seconds", type=int, default=6, help="how long each load runs")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="how many send redemptions at once")
-    parser.add_argument("--grow", type=int, nargs="*", default=[], help="prints to put into the database first")
+    parser.add_argument(
+        "--grow", type=int, nargs="*", default=[], help="prints to put into a database, compared with one of few"
+    )
     parser.add_argument("--mib", type=int, default=1024, help="size of the file that is sealed")
     parser.add_argument("--entries", type=int, default=1_638_400, help="entries of the log that is replayed")
     chosen = parser.parse_args()

@@ -8,6 +8,7 @@ and entry, COMMIT, with as many sessions as there are clients.
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -50,6 +51,8 @@ BAR: Final = 0.6
 BAR_CLIENTS: Final = 64
 HALF_LOAD_BAR_MS: Final = 25
 GROWTH_BAR: Final = 0.9
+FEW: Final = 10_000
+"""Prints of the database that a grown one is compared with."""
 FILLED_TOKEN: Final = 50_000
 """Prints of each token that stands for the past."""
 MOST_PER_SECOND: Final = 2500
@@ -70,7 +73,7 @@ function response(status, headers, body)
 end
 """
 _TOKEN: Final = "decode(lpad(to_hex(:number::bigint), 64, '0'), 'hex')"
-_RANDOM: Final = "decode(md5(random()::text), 'hex')"
+_RANDOM: Final = "uuid_send(gen_random_uuid())"
 # The numbers of a test's own database, no word of anybody's.
 _PGBENCH: Final = f"""
 \\set number random(1, {TOKENS})
@@ -147,7 +150,7 @@ _FILL: Final = (
         FROM token_of_the_past AS sample) AS populate_record) AS rows
     """,
     """
-    INSERT INTO prints SELECT past.token_id, sequence, {random}, left(md5(random()::text), 16), request_digest,
+    INSERT INTO prints SELECT past.token_id, sequence, {random}, encode(substr({random}, 1, 8), 'hex'), request_digest,
       token_digest, recipient_digest, seen_block, seen_hash, detail, signature, sha256({random}), epoch,
       profile_digest, manifest_digest, key_commitment, merge_by, created_at
     FROM past, generate_series(1, past.prints) AS sequence, bench_sample
@@ -188,8 +191,6 @@ class Bench:
     folder: Path
     database_url: str
     issued: list[tuple[TokenId, AccountKey, str]] = field(default_factory=list)
-    empty_rate: float | None = None
-    """Redemptions a second with the fewest prints."""
 
     async def issue(self) -> None:
         """Give the agent so many more tokens, as if each had been reserved and fetched."""
@@ -263,9 +264,9 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(folder: Path) -> AsyncIterator[Bench]:
-    """Run a simulated gateway on an empty PostgreSQL database, with many issued tokens."""
-    database_url = await database_of("postgresql", folder)
+async def bench(folder: Path, name: str = "") -> AsyncIterator[Bench]:
+    """Run a simulated gateway on an empty PostgreSQL database, with many issued tokens; `name` tells several apart."""
+    database_url = await database_of("postgresql", folder, name)
     async with simulated_gateway(folder, database_url=database_url) as gateway:
         if await open_log(gateway.container) is not None:
             raise AssertionError("an empty log is in quarantine")
@@ -370,23 +371,28 @@ async def run(*, pairs: int, seconds: int, clients: tuple[int, ...], grow: tuple
     """Return the lines of the tables; every rate of the gateway is checked against what the database counted."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        async with bench(folder) as made:
-            baseline = Pgbench(made.database_url, folder)
-            with served(made.gateway) as urls:
-                await warm(made, urls)
-                baseline.prepare()
-                lines = [HEAD]
-                lines += [
-                    await _pairs(made, baseline, urls, pairs=pairs, clients=number, seconds=seconds)
-                    for number in clients
-                ]
-                rates = [(await send(made, urls, clients=BAR_CLIENTS, seconds=seconds))[0] for _ in range(pairs)]
-                lines += ["", await _half_load(made, urls, rate=statistics.median(rates) / 2, seconds=seconds)]
-                if grow:
-                    lines += ["", _GROWTH_HEAD]
-                    lines += [await _grown(made, baseline, urls, size, pairs, seconds) for size in grow]
-            await _reconcile(made)
+        async with _up(folder) as (made, baseline, urls):
+            lines = [HEAD]
+            lines += [
+                await _pairs(made, baseline, urls, pairs=pairs, clients=number, seconds=seconds) for number in clients
+            ]
+            rates = [await rate_of(made, urls, seconds=seconds) for _ in range(pairs)]
+            lines += ["", await _half_load(made, urls, rate=statistics.median(rates) / 2, seconds=seconds)]
+        if grow:
+            lines += await _growth(folder, grow, pairs=pairs, seconds=seconds)
     return lines
+
+
+@contextlib.asynccontextmanager
+async def _up(folder: Path, name: str = "") -> AsyncIterator[tuple[Bench, Pgbench, list[str]]]:
+    """Run a gateway that has been up for a while, with its baseline, and count what it did at the end."""
+    async with bench(folder, name) as made:
+        baseline = Pgbench(made.database_url, folder)
+        with served(made.gateway) as urls:
+            await warm(made, urls)
+            baseline.prepare()
+            yield made, baseline, urls
+        await _reconcile(made)
 
 
 async def _half_load(made: Bench, urls: list[str], *, rate: float, seconds: int) -> str:
@@ -404,27 +410,37 @@ async def _half_load(made: Bench, urls: list[str], *, rate: float, seconds: int)
     )
 
 
-_GROWTH_HEAD: Final = (
-    "| prints before | pgbench | Platemark | Platemark, of its rate when empty | bar |\n| --- | --- | --- | --- | --- |"
-)
-
-
-async def _grown(made: Bench, baseline: Pgbench, urls: list[str], size: int, pairs: int, seconds: int) -> str:
-    """Return a line about rates with so many prints in the database, after a checkpoint and a first load."""
-    baseline.fill(size)
-    rates = []
-    for number in range(pairs + 1):
-        rate, _ = await send(made, urls, clients=BAR_CLIENTS, seconds=seconds)
-        if number:
-            rates.append(rate)
-    beside = await asyncio.to_thread(baseline.run, clients=BAR_CLIENTS, seconds=seconds)
-    made.empty_rate = made.empty_rate or statistics.median(rates)
-    share = statistics.median(rates) / made.empty_rate
-    sys.stderr.write(f"{size:,} prints: {share:.2f}\n")
-    return (
-        f"| {size:,} | {beside:,.0f} /s | {statistics.median(rates):,.0f} /s ({min(rates):,.0f} to {max(rates):,.0f}) "
-        f"| {share:.2f} | ≥ {GROWTH_BAR} |"
-    )
+async def _growth(folder: Path, sizes: tuple[int, ...], *, pairs: int, seconds: int) -> list[str]:
+    """Return the lines of a table: rates with so many prints beside those of a database with few, by turns."""
+    lines = [
+        "",
+        f"| prints | rate with {FEW:,} | rate | ratio, median (range) | bar |\n| --- | --- | --- | --- | --- |",
+    ]
+    small, large = folder / "few", folder / "grown"
+    small.mkdir()
+    large.mkdir()
+    async with _up(small, "few") as (few, few_baseline, few_urls), _up(large, "grown") as (grown, baseline, urls):
+        few_baseline.fill(FEW)
+        for size in sizes:
+            baseline.fill(size)
+            await rate_of(few, few_urls, seconds=seconds)  # what follows a checkpoint
+            await rate_of(grown, urls, seconds=seconds)
+            ours = await alternate(
+                pairs,
+                functools.partial(rate_of, few, few_urls, seconds=seconds),
+                functools.partial(rate_of, grown, urls, seconds=seconds),
+            )
+            lines.append(ours.row(f"{size:,}", "/s", GROWTH_BAR))
+            theirs = await alternate(
+                pairs,
+                *(
+                    functools.partial(asyncio.to_thread, each.run, clients=BAR_CLIENTS, seconds=seconds)
+                    for each in (few_baseline, baseline)
+                ),
+            )
+            lines.append(theirs.row(f"{size:,}, pgbench", "/s", None))
+            sys.stderr.write("\n".join(lines[-2:]) + "\n")
+    return lines
 
 
 async def warm(made: Bench, urls: list[str]) -> None:
@@ -469,6 +485,11 @@ async def send(made: Bench, urls: list[str], *, clients: int, seconds: float) ->
     found = [await asyncio.to_thread(measured, each) for each in loads]
     await asyncio.sleep(1)  # what was under way when the load ended is counted by then
     return sum(rate for rate, _ in found), max((latency for _, latency in found), key=lambda each: each["99"])
+
+
+async def rate_of(made: Bench, urls: list[str], *, seconds: float) -> float:
+    """Return the rate of all processes together under full load."""
+    return (await send(made, urls, clients=BAR_CLIENTS, seconds=seconds))[0]
 
 
 async def _reconcile(made: Bench) -> None:

@@ -30,12 +30,12 @@ _statements: list[str] = []
 _ANY_TABLE: Final = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
 
-async def database_of(kind: str, folder: Path) -> str:
-    """Return the URL of an empty database of that kind."""
+async def database_of(kind: str, folder: Path, beside: str = "") -> str:
+    """Return the URL of an empty database of that kind; `beside` tells several of one process apart."""
     if kind == "sqlite":
         return f"sqlite+aiosqlite:///{folder / 'gateway.sqlite3'}"
     server = make_url(os.environ["PLATEMARK_TEST_POSTGRESQL_URL"])
-    name = f"{server.database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    name = f"{server.database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}{beside and f'_{beside}'}"
     url = server.set(database=name).render_as_string(hide_password=False)
     if name not in _made:
         await _execute(
