@@ -12,7 +12,7 @@ from platemark.sdk.ipfs import unavailable
 from platemark.verify.facts import ChainFacts, DesignFact, GatewayFact, LicenseFact, ReservationFact
 from platemark.verify.policy import ANYBODY, Policy
 from platemark.verify.report import Report
-from sample_chain import DESIGN, FACTS, GATEWAY_FACT, LICENSE_FACT, LOG, RESERVATION_FACT, SampleLog, block
+from sample_chain import DESIGN, FACTS, GATEWAY_FACT, LICENSE_FACT, LOG, RESERVATION_FACT, REVISION, SampleLog, block
 from sample_documents import DESIGN_ID, GATEWAY, LICENSE_ID, MANIFEST, PROFILE, TERMS_DOCUMENT
 from simulators.chain_endpoint import MemoryEndpoint
 
@@ -123,3 +123,7 @@ def with_gateway(facts: ChainFacts = FACTS, **changes: Any) -> ChainFacts:
 def failures(report: Report) -> list[tuple[int, str | None]]:
     """Return step and code of every discrepancy, each once."""
     return sorted({(finding.step.value, finding.code) for finding in report.failures})
+
+
+REASON = raw_block("Pinches\u202e fingers\nat the hinge".encode())
+RECALLED = with_design(revisions={1: replace(REVISION, recalled=block(20), recall_reason=REASON.cid.digest)})

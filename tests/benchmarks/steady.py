@@ -6,86 +6,105 @@ FILE has one body a line, by turns for each URL; the answer is a line of JSON: h
 their latencies in milliseconds.
 """
 
-import asyncio
 import json
 import re
+import select
+import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
-
-import uvloop
+from typing import Final
 
 CONNECTIONS: Final = 64
 """At once to each URL, so that a slow answer holds up no other request."""
+_STALLED_SECONDS: Final = 30
+_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
     """A connection that posts one body at a time; as little work as can be, beside what is measured."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._answered: asyncio.Future[None] | None = None
+    def __init__(self, host: str, port: int) -> None:
+        self.socket = socket.create_connection((host, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.due = 0.0
         self._answer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(exc or ConnectionResetError())
-
-    def post(self, body: bytes) -> asyncio.Future[None]:
-        """Send a body and return what is done when it is answered."""
-        assert self._transport is not None
+    def post(self, body: bytes, due: float) -> None:
+        """Send a body that was due then."""
+        self.due = due
         self._answer = b""
-        self._answered = asyncio.get_running_loop().create_future()
-        self._transport.write(
+        self.socket.sendall(
             b"POST /v1/prints HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        return self._answered
 
-    def data_received(self, data: bytes) -> None:
+    def is_answered(self) -> bool:
+        """Read what came; return whether that is all of the answer."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionResetError
         self._answer += data
-        head, end, body = self._answer.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
-        if not end or length is None or len(body) < int(length[1]) or self._answered is None:
-            return
-        if head.startswith(b"HTTP/1.1 200 "):
-            self._answered.set_result(None)
+        end = self._answer.find(b"\r\n\r\n")
+        length = _LENGTH.search(self._answer, 0, end + 2)
+        if length is None or len(self._answer) < end + 4 + int(length[1]):
+            return False
+        if not self._answer.startswith(b"HTTP/1.1 200 "):
+            raise AssertionError(self._answer)
+        return True
+
+
+class _Target:
+    """One URL: the connections to it that are free, used by turns, and the requests that found none."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self.free = deque(_Connection(host, int(port)) for _ in range(CONNECTIONS))
+        self._waiting: deque[tuple[bytes, float]] = deque()
+
+    def post(self, body: bytes, due: float) -> None:
+        """Send a body on a free connection, or on the next that is."""
+        if self.free:
+            self.free.popleft().post(body, due)
         else:
-            self._answered.set_exception(AssertionError(self._answer))
+            self._waiting.append((body, due))
+
+    def answered(self, connection: _Connection) -> None:
+        """Use a connection for what waits, or keep it."""
+        if self._waiting:
+            connection.post(*self._waiting.popleft())
+        else:
+            self.free.append(connection)
 
 
-async def steady(bodies: Sequence[bytes], urls: Sequence[str], *, rate: float, seconds: float) -> list[float]:
-    """Return the latencies, in seconds, of `rate` requests a second."""
-    loop = asyncio.get_running_loop()
-    addresses = [url.removeprefix("http://").split(":") for url in urls]
-    pools: list[asyncio.Queue[_Connection]] = []
-    for host, port in addresses:
-        pool: asyncio.Queue[_Connection] = asyncio.Queue()
-        for _ in range(CONNECTIONS):
-            _, connection = await loop.create_connection(_Connection, host, int(port))
-            pool.put_nowait(connection)
-        pools.append(pool)
+def steady(bodies: Sequence[bytes], urls: Sequence[str], *, rate: float, seconds: float) -> list[float]:
+    """Return the latencies, in seconds, of `rate` requests a second.
 
-    async def one(number: int, due: float) -> float:
-        pool = pools[number % len(urls)]
-        connection = await pool.get()
-        await connection.post(bodies[number])
-        pool.put_nowait(connection)
-        return time.perf_counter() - due
-
-    sent: list[asyncio.Task[float]] = []
+    A loop of its own rather than asyncio's, which takes a tenth of a processor more from what is measured.
+    """
+    targets = [_Target(url) for url in urls]
+    of_socket = {each.socket.fileno(): (target, each) for target in targets for each in target.free}
+    poll = select.epoll()
+    for number in of_socket:
+        poll.register(number, select.EPOLLIN)
+    count, sent = int(rate * seconds), 0
+    latencies: list[float] = []
     started = time.perf_counter()
-    for number in range(int(rate * seconds)):
-        due = started + number / rate
-        if (early := due - time.perf_counter()) > 0:
-            await asyncio.sleep(early)
-        sent.append(asyncio.create_task(one(number, due)))
-    return await asyncio.gather(*sent)
+    while len(latencies) < count:
+        while sent < count and (due := started + sent / rate) <= time.perf_counter():
+            targets[sent % len(targets)].post(bodies[sent], due)
+            sent += 1
+        ready = poll.poll(max(0.0, due - time.perf_counter()) if sent < count else _STALLED_SECONDS)
+        if not ready and sent == count:
+            raise TimeoutError(f"{count - len(latencies)} requests have no answer")
+        for number, _ in ready:
+            target, connection = of_socket[number]
+            if connection.is_answered():
+                latencies.append(time.perf_counter() - connection.due)
+                target.answered(connection)
+    return latencies
 
 
 def percentiles(latencies: Sequence[float]) -> dict[str, float]:
@@ -97,8 +116,7 @@ def percentiles(latencies: Sequence[float]) -> dict[str, float]:
 
 def _main(file: str, rate: str, seconds: str, *urls: str) -> None:
     bodies = Path(file).read_bytes().splitlines()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(steady(bodies, urls, rate=float(rate), seconds=float(seconds)))
+    found = steady(bodies, urls, rate=float(rate), seconds=float(seconds))
     sys.stdout.write(json.dumps({"sent": len(found), **percentiles(found)}))
 
 

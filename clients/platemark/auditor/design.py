@@ -8,6 +8,7 @@ from typing import Final
 
 from platemark.auditor.evidence import Evidence
 from platemark.auditor.months import Share, by_month
+from platemark.auditor.recalls import reason_text
 from platemark.auditor.replay import anchoring, check_prints, gateway_of, open_log, read_chain
 from platemark.errors import MalformedError, VerificationError
 from platemark.protocol.canonical import JsonValue
@@ -119,7 +120,7 @@ def _claim_steps(
             check_commitment(design, revision, revision.salt, revision.files_root)
             if manifest is not None:
                 check_root(manifest, revision.files_root)
-    _standing_step(report, revision)
+    _standing_step(report, evidence, revision)
 
 
 def audit_design(
@@ -225,10 +226,16 @@ def _manifest_step(report: Report, evidence: Evidence, design: DesignFact, revis
     return manifest
 
 
-def _standing_step(report: Report, revision: RevisionFact) -> None:
+def _standing_step(report: Report, evidence: Evidence, revision: RevisionFact) -> None:
     """Record step 4: a recall is no discrepancy here, it is what the chain tells of the design."""
-    state = "not recalled" if revision.recalled is None else f"recalled in block {revision.recalled.number}"
-    report.hold(Step.REVISION, f"revision {revision.revision} was published and is {state}", _CHAIN)
+    state, source = "not recalled", _CHAIN
+    if revision.recalled is not None:
+        state = f"recalled in block {revision.recalled.number}"
+        digest = revision.recall_reason
+        reason = None if digest is None else reason_text(report, evidence, digest)
+        if reason:
+            state, source = f"{state}, in the owner's words: “{reason}”", f"{_CHAIN}, {_BLOCKS}"
+    report.hold(Step.REVISION, f"revision {revision.revision} was published and is {state}", source)
 
 
 def _revision_steps(report: Report, evidence: Evidence, design: DesignFact, revision: RevisionFact) -> None:
@@ -240,7 +247,7 @@ def _revision_steps(report: Report, evidence: Evidence, design: DesignFact, revi
             check_commitment(design, revision, revision.salt, revision.files_root)
             if manifest is not None:
                 check_root(manifest, revision.files_root)
-    _standing_step(report, revision)
+    _standing_step(report, evidence, revision)
 
 
 def _licenses(facts: ChainFacts, design_id: DesignId) -> list[JsonValue]:

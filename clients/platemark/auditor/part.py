@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from platemark.auditor.evidence import Evidence
+from platemark.auditor.recalls import reason_text
 from platemark.auditor.replay import (
     OpenLog,
     anchoring,
@@ -21,7 +22,6 @@ from platemark.protocol.canonical import JsonValue
 from platemark.protocol.log_entry import LogEntry, OutcomeEntry, RedeemedEntry, Result
 from platemark.protocol.passport import LoggedEntry, Passport, Status
 from platemark.protocol.permission import SETTLE_BY_ANYBODY_SECONDS
-from platemark.protocol.plain_text import reason_of
 from platemark.protocol.serial import grouped, parse_serial, serial_of
 from platemark.protocol.units import Digest32, LicenseId, TokenId, address_text, digest_text, id_text
 from platemark.verify.counts import LogReplay, TokenCounts
@@ -108,13 +108,7 @@ def _tell_recall(report: Report, evidence: Evidence, design: DesignFact | None, 
     revision = None if design is None else design.revisions.get(number)
     if revision is None or revision.recall_reason is None:
         return
-    data, text = None, None
-    try:
-        data = evidence.block(revision.recall_reason)
-    except (VerificationError, MalformedError) as error:
-        report.reject(Step.REVISION, error, _BLOCKS)
-    if data is not None:
-        text = reason_of(data) or ""
+    text = reason_text(report, evidence, revision.recall_reason)
     report.facts |= {"recallReason": text, "recallReasonDigest": digest_text(revision.recall_reason)}
 
 

@@ -7,7 +7,6 @@ docs/verification.md; all discrepancies are listed, not only the first.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from platemark.errors import MalformedError, UpstreamError, VerificationError
 from platemark.protocol.canonical import JsonValue
 from platemark.protocol.checkpoint import Checkpoint, Note, NoteKey
 from platemark.protocol.manifest import Manifest
+from platemark.protocol.moments import moment_text
 from platemark.protocol.profile import GatewayProfile
 from platemark.protocol.tiles import TILE_WIDTH, LogReader
 from platemark.protocol.units import (
@@ -379,7 +379,7 @@ def tell_witnesses(report: Report, policy: Policy, note: Note, log_key: NoteKey)
             continue
         if time is not None:
             cosigned[witness] = time
-            report.hold(Step.ANCHOR, f"{witness.name} cosigned the checkpoint at {_moment_text(time)}", _LOG)
+            report.hold(Step.ANCHOR, f"{witness.name} cosigned the checkpoint at {moment_text(time)}", _LOG)
     unknown = unknown_cosigners(note, [log_key, *policy.witnesses])
     if unknown:
         report.skip(Step.ANCHOR, f"signatures of keys that nobody named: {', '.join(unknown)}", _LOG)
@@ -390,14 +390,6 @@ def tell_witnesses(report: Report, policy: Policy, note: Note, log_key: NoteKey)
     if policy.witnesses or unknown:
         times: dict[str, JsonValue] = {witness.name: time for witness, time in cosigned.items()}
         report.facts |= {"cosigned": times, "unknownCosigners": list(unknown)}
-
-
-def _moment_text(time: UnixSeconds) -> str:
-    """Return a witness's time in UTC, or as it stands where no calendar has it: a witness may state any."""
-    try:
-        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"the impossible time {time}"
 
 
 def profile_reader(evidence: Evidence, known: GatewayProfile | None = None) -> GetProfile:

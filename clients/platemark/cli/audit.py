@@ -129,6 +129,8 @@ def archive(
     processes: Processes = None,
 ) -> int:
     """Audit a whole log and keep a copy of all that was read but the chain: audits go on when the gateway is gone."""
+    from shlex import quote
+
     from platemark.auditor.archive import BLOCKS, LOG
     from platemark.auditor.archive import archive as make_archive
 
@@ -136,7 +138,9 @@ def archive(
     evidence = evidence_of(invocation, blocks, tiles, also_rpc, accept_gateway)
     report = make_archive(evidence, folder, unsigned=_signers(invocation, evidence, processes))
     code = _finish(invocation, report, html, sign)
-    invocation.ui.tell(f"audit it again: platemark audit log --tiles {folder / LOG} --blocks {folder / BLOCKS}")
+    chain = "" if invocation.options.rpc is None else f" --rpc {quote(invocation.options.rpc)}"
+    places = f"--tiles {quote(str(folder / LOG))} --blocks {quote(str(folder / BLOCKS))}"
+    invocation.ui.tell(f"audit it again: platemark audit log {places}{chain}")
     return code
 
 

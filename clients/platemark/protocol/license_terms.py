@@ -9,11 +9,11 @@ Source: ODRL 2.2; docs/odrl-profile.md, which is written from this table.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from platemark.protocol.canonical import JsonValue
+from platemark.protocol.moments import moment_text, rfc3339
 from platemark.protocol.units import ZERO_ADDRESS, Address, UnixSeconds, Wei, address_text, id_text
 
 if TYPE_CHECKING:
@@ -164,11 +164,7 @@ def _ours(name: str) -> dict[str, JsonValue]:
 
 
 def _moment(seconds: UnixSeconds) -> Mapping[str, JsonValue]:
-    return {"@value": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "@type": "xsd:dateTime"}
-
-
-def _moment_text(seconds: UnixSeconds) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return {"@value": rfc3339(seconds), "@type": "xsd:dateTime"}
 
 
 def _amount(price: Wei, currency: Address) -> str:
@@ -222,7 +218,7 @@ def _price_rules(document: "TermsDocument") -> Rules:
 def _says_end(document: "TermsDocument") -> Sequence[str]:
     if document.not_after == OPEN_END:
         return ()
-    return (f"Prints may be reserved until {_moment_text(document.not_after)}; no reservation outlasts it.",)
+    return (f"Prints may be reserved until {moment_text(document.not_after)}; no reservation outlasts it.",)
 
 
 _PROTECTIONS: Final = {
@@ -317,7 +313,7 @@ TABLE: Final = (
         "beginning",
         "from when prints may be reserved",
         lambda document: (
-            (f"Prints may be reserved from {_moment_text(document.not_before)}.",) if document.not_before else ()
+            (f"Prints may be reserved from {moment_text(document.not_before)}.",) if document.not_before else ()
         ),
         lambda document: (
             Rules((_constraint("dateTime", "gteq", _moment(document.not_before)),)) if document.not_before else Rules()

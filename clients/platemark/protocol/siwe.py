@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, Self
 
 from platemark.errors import MalformedError
+from platemark.protocol.moments import RFC_3339, rfc3339
 from platemark.protocol.plain_text import line_of
 from platemark.protocol.units import Address, Digest32, UnixSeconds, address_text, keccak256, parse_address
 
@@ -63,7 +64,7 @@ class SignInMessage:
         return (
             f"{self.domain} wants you to sign in with your Ethereum account:\n{address_text(self.address)}\n\n"
             f"{self.statement}\n\nURI: {self.uri}\nVersion: 1\nChain ID: {self.chain_id}\nNonce: {self.nonce}\n"
-            f"Issued At: {_time(self.issued_at)}\nExpiration Time: {_time(self.expires_at)}"
+            f"Issued At: {rfc3339(self.issued_at)}\nExpiration Time: {rfc3339(self.expires_at)}"
         )
 
     @classmethod
@@ -99,13 +100,9 @@ def personal_digest(message: bytes) -> Digest32:
     return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message)
 
 
-def _time(seconds: UnixSeconds) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _seconds(text: str) -> UnixSeconds:
     try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        moment = datetime.strptime(text, RFC_3339).replace(tzinfo=UTC)
     except ValueError as error:
         raise MalformedError("a time of the sign-in message is ill-formed", code="sign-in-message") from error
     return UnixSeconds(int(moment.timestamp()))

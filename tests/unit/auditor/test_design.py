@@ -18,6 +18,7 @@ from platemark.protocol.typed_data import Registration
 from platemark.protocol.units import Address, DesignId, address_text, digest_text, id_text
 from platemark.verify.facts import ChainFacts, DesignFact, RevisionFact
 from platemark.verify.report import Report, Verdict
+from platemark.verify.steps import Step
 from sample_chain import DESIGN, FACTS, REVISION, block
 from sample_documents import (
     CHAIN_ID,
@@ -35,6 +36,8 @@ from sample_documents import (
 )
 from sample_evidence import (
     MANIFEST_BLOCK,
+    REASON,
+    RECALLED,
     SampleEvidence,
     evidence,
     failures,
@@ -120,7 +123,23 @@ def test_file_is_found_with_all_who_claim_it_the_earliest_first(path: Path) -> N
 def test_recalled_claim_is_told(path: Path) -> None:
     report = audit_file(of(single(DESIGNER.address, 4, recalled=True)), CHAIN_ID, LEDGER, path)
     assert report.failures == []
-    assert any("recalled in block 29" in finding.detail for finding in report.findings)
+    assert any(finding.detail.endswith("is recalled in block 29") for finding in report.findings)
+
+
+def test_recall_of_a_design_is_told_in_its_owners_words_where_they_are_at_hand() -> None:
+    recalled = evidence(RECALLED)
+    told = f"revision 1 was published and is recalled in block {block(20).number}"
+
+    def details() -> list[str]:
+        report = audit_design(recalled, CHAIN_ID, LEDGER, DESIGN_ID)
+        return [finding.detail for finding in report.findings if finding.step is Step.REVISION]
+
+    assert details() == [told]
+    recalled.source.blocks[REASON.cid.text] = REASON.data
+    assert details() == [f"{told}, in the owner's words: “Pinches fingers at the hinge”"]
+    recalled.source.spoil(REASON)
+    assert details()[-1] == told
+    assert len(details()) == 2
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -29,6 +29,8 @@ from sample_documents import (
 )
 from sample_evidence import (
     PROFILE_BLOCK,
+    REASON,
+    RECALLED,
     MemoryLog,
     SampleEvidence,
     anchoring,
@@ -41,8 +43,6 @@ from sample_evidence import (
 )
 
 SERIAL = serial_of(TOKEN_ID, 1)
-REASON = raw_block("Pinches\u202e fingers\nat the hinge".encode())
-RECALLED = with_design(revisions={1: replace(REVISION, recalled=block(20), recall_reason=REASON.cid.digest)})
 
 
 def holding(report: Report) -> set[int]:
