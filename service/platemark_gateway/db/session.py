@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import psycopg
 from fastapi import Depends, Request
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
@@ -35,6 +36,7 @@ _NO_STATEMENT: Final = "26000"
 _NOT_SUPPORTED: Final = "0A000"
 _PLAN_CHECK: Final = "RevalidateCachedQuery"
 """Where in PostgreSQL 'cached plan must not change result type' comes from; its texts are in any language."""
+_KEY_CHECK: Final = text("PRAGMA foreign_key_check")
 _AWAY: Final = "the database cannot be reached; nothing was changed"
 _UNKNOWN: Final = "the database went away while it committed; whether anything was changed shows when you ask again"
 
@@ -109,9 +111,33 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in a transaction of its own, as migrations need; errors as `begin`."""
-        async with _mapped(), self.engine.begin() as connection:
+        """Open a connection in a transaction of its own, as migrations need; errors as `begin`.
+
+        SQLite changes a table by making it anew, which foreign keys would refuse: they rest, and are checked at the
+        end of the transaction.
+        """
+        async with (
+            _mapped(),
+            self.engine.connect() as connection,
+            self._resting_keys(connection),
+            connection.begin(),
+        ):
             yield connection
+            if self.is_sqlite and (broken := (await connection.execute(_KEY_CHECK)).first()) is not None:
+                raise IntegrityError(str(_KEY_CHECK), None, ValueError(f"a row of {broken[0]} points nowhere"))
+
+    @contextlib.asynccontextmanager
+    async def _resting_keys(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """Let SQLite's foreign keys rest, which it takes only outside of a transaction."""
+        driver = (await connection.get_raw_connection()).driver_connection if self.is_sqlite else None
+        if driver is None:
+            yield
+            return
+        await driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield
+        finally:
+            await driver.execute("PRAGMA foreign_keys=ON")
 
     async def close(self) -> None:
         """Close every connection."""

@@ -28,7 +28,7 @@ class Print(Base):
     seen_hash: Mapped[Digest32]
     detail: Mapped[Digest32]
     signature: Mapped[bytes]
-    leaf_hash: Mapped[Digest32] = mapped_column(unique=True)
+    leaf_hash: Mapped[Digest32]
     epoch: Mapped[int]
     profile_digest: Mapped[Digest32]
     manifest_digest: Mapped[Digest32]
@@ -62,6 +62,6 @@ class PrintOutcome(Base):
     receipt: Mapped[bytes | None]
     envelope_signature: Mapped[bytes | None]
     promise: Mapped[str | None] = mapped_column(String(16_384))
-    leaf_hash: Mapped[Digest32] = mapped_column(unique=True)
+    leaf_hash: Mapped[Digest32]
     epoch: Mapped[int]
     created_at: Mapped[UnixSeconds]

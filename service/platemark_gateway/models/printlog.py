@@ -47,6 +47,8 @@ class LogEntry(Base):
     __tablename__ = "log_entries"
     __table_args__ = (
         UniqueConstraint("position"),
+        # An entry names its token: no leaf is there twice, and a new one is written near the others of its token.
+        UniqueConstraint("token_id", "leaf_hash"),
         CheckConstraint("kind BETWEEN 1 AND 3", name="kind_range"),
         CheckConstraint("position >= 0", name="position_not_negative"),
         Index(
@@ -55,14 +57,13 @@ class LogEntry(Base):
             sqlite_where=text("position IS NULL"),
             postgresql_where=text("position IS NULL"),
         ),
-        Index("ix_log_entries_token_id", "token_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     kind: Mapped[int]
     token_id: Mapped[TokenId]
     entry: Mapped[bytes]
-    leaf_hash: Mapped[Digest32] = mapped_column(unique=True)
+    leaf_hash: Mapped[Digest32]
     position: Mapped[int | None]
     created_at: Mapped[UnixSeconds]
 

@@ -65,7 +65,9 @@ async def look_up(session: AsyncSession, container: Container, serial: str) -> P
         return Part(serial, Status.UNKNOWN)
     _, _, revision, _ = await repository.documents_of(session, token)
     outcome = await repository.outcome_of(session, known.token_id, known.sequence)
-    anchor = await _anchor(session, container, await repository.positions(session, _leaves(known, outcome)))
+    anchor = await _anchor(
+        session, container, await repository.positions(session, known.token_id, _leaves(known, outcome))
+    )
     if outcome is not None and outcome.result != 1:
         status = Status.VOIDED
     elif revision is not None and (revision.recalled_block is not None or revision.recall_signed_at is not None):
@@ -149,7 +151,7 @@ async def _documents(session: AsyncSession, container: Container, serial: str) -
             hint="the print centre has it: platemark outcome TOKEN --resend",
         )
     outcome = await repository.outcome_of(session, known.token_id, known.sequence)
-    positions = await repository.positions(session, _leaves(known, outcome))
+    positions = await repository.positions(session, known.token_id, _leaves(known, outcome))
     anchor = await _anchor(session, container, positions)
     return _Documents(
         serial=serial,

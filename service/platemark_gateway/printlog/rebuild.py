@@ -170,25 +170,25 @@ class _Counting:
 
     async def add(self, position: int, data: bytes) -> None:
         """Give an entry that is here its position; count one that is not."""
-        leaf = merkle.leaf_hash(data)
-        known = await repository.entry_with(self.session, leaf)
+        entry, leaf = decode(data), merkle.leaf_hash(data)
+        known = await repository.entry_with(self.session, entry.token_id, leaf)
         if known is not None:
             known.position = position
             await self.session.flush()
             return
-        await self._add(data, leaf, position)
+        await self._add(entry, data, leaf, position)
 
     async def add_waiting(self, data: bytes) -> None:
         """Count an entry that was in no checkpoint, unless it is here; it is given its position as any new one.
 
         The end of a token is left out: it is told again, from the counts.
         """
-        leaf = merkle.leaf_hash(data)
-        if data[1] != ClosedEntry.KIND and await repository.entry_with(self.session, leaf) is None:
-            await self._add(data, leaf, None)
+        entry, leaf = decode(data), merkle.leaf_hash(data)
+        if isinstance(entry, ClosedEntry) or await repository.entry_with(self.session, entry.token_id, leaf):
+            return
+        await self._add(entry, data, leaf, None)
 
-    async def _add(self, data: bytes, leaf: Digest32, position: int | None) -> None:
-        entry = decode(data)
+    async def _add(self, entry: LogEntry, data: bytes, leaf: Digest32, position: int | None) -> None:
         now = self.container.clock.now()
         self.session.add(
             rows.LogEntry(

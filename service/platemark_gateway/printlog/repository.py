@@ -317,15 +317,19 @@ async def release_positions(session: AsyncSession, size: int) -> None:
     await session.execute(update(LogEntry).where(LogEntry.position >= size).values(position=None))
 
 
-async def entry_with(session: AsyncSession, leaf: Digest32) -> LogEntry | None:
-    """Return the entry with a leaf hash."""
-    return await session.scalar(select(LogEntry).where(LogEntry.leaf_hash == leaf))
+async def entry_with(session: AsyncSession, token_id: TokenId, leaf: Digest32) -> LogEntry | None:
+    """Return the entry of a token with a leaf hash."""
+    return await session.scalar(select(LogEntry).where(LogEntry.token_id == token_id, LogEntry.leaf_hash == leaf))
 
 
-async def positions(session: AsyncSession, leaves: Sequence[Digest32]) -> dict[Digest32, tuple[int | None, bytes]]:
-    """Return position and bytes of entries by their leaf hashes."""
+async def positions(
+    session: AsyncSession, token_id: TokenId, leaves: Sequence[Digest32]
+) -> dict[Digest32, tuple[int | None, bytes]]:
+    """Return position and bytes of a token's entries by their leaf hashes."""
     rows = await session.execute(
-        select(LogEntry.leaf_hash, LogEntry.position, LogEntry.entry).where(LogEntry.leaf_hash.in_(leaves))
+        select(LogEntry.leaf_hash, LogEntry.position, LogEntry.entry).where(
+            LogEntry.token_id == token_id, LogEntry.leaf_hash.in_(leaves)
+        )
     )
     return {leaf: (position, entry) for leaf, position, entry in rows}
 

@@ -1,0 +1,48 @@
+"""Leaves are found, and are one, within their token: indexes in the order of no hash stay small where counting writes.
+
+A leaf's entry names its token, so that two equal leaves are of one token. An index over all leaves is written at a
+random place for each print, which costs a database of millions of prints a third of its rate. Whoever has so many
+that the new index takes longer than a statement may makes it first: `CREATE UNIQUE INDEX CONCURRENTLY
+uq_log_entries_token_id_leaf_hash ON log_entries (token_id, leaf_hash)`.
+
+Revision: 0012, after 0011.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0012"
+down_revision: str | None = "0011"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+UNIQUE = "uq_log_entries_token_id_leaf_hash"
+OF_ALL = {table: f"uq_{table}_leaf_hash" for table in ("prints", "print_outcomes", "log_entries")}
+
+
+def upgrade() -> None:
+    """Make the index by token, and remove those over all leaves."""
+    if op.get_bind().dialect.name == "postgresql":
+        made = sa.inspect(op.get_bind()).get_indexes("log_entries")
+        if UNIQUE not in [each["name"] for each in made]:
+            op.create_index(UNIQUE, "log_entries", ["token_id", "leaf_hash"], unique=True)
+        op.execute(f"ALTER TABLE log_entries ADD CONSTRAINT {UNIQUE} UNIQUE USING INDEX {UNIQUE}")
+    else:
+        with op.batch_alter_table("log_entries") as table:
+            table.create_unique_constraint(UNIQUE, ["token_id", "leaf_hash"])
+    op.drop_index("ix_log_entries_token_id", table_name="log_entries")
+    for name, constraint in OF_ALL.items():
+        with op.batch_alter_table(name) as table:
+            table.drop_constraint(constraint, type_="unique")
+
+
+def downgrade() -> None:
+    """Make those over all leaves again."""
+    for name, constraint in OF_ALL.items():
+        with op.batch_alter_table(name) as table:
+            table.create_unique_constraint(constraint, ["leaf_hash"])
+    op.create_index("ix_log_entries_token_id", "log_entries", ["token_id"])
+    with op.batch_alter_table("log_entries") as table:
+        table.drop_constraint(UNIQUE, type_="unique")
