@@ -111,6 +111,8 @@ def create_app(container: Container) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,  # whereto, the Host header would say, which is the caller's word
+        # FastAPI's own would tell exporters that the environment names what errors say, and costs each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.container = container
     app.state.worker_health = None

@@ -25,6 +25,7 @@ from typing import Final
 import httpx
 from sqlalchemy import insert, make_url, select, text
 
+from benchmarks import steady
 from benchmarks.paired import HEAD, alternate
 from platemark.protocol.accounts import AccountKey
 from platemark.protocol.digests import token_digest
@@ -397,7 +398,8 @@ async def _up(folder: Path, name: str = "") -> AsyncIterator[tuple[Bench, Pgbenc
 
 async def _half_load(made: Bench, urls: list[str], *, rate: float, seconds: int) -> str:
     """Return a line about latencies when requests come at a fixed rate."""
-    bodies = [await made.bodies(number, len(urls), int(rate * seconds) // len(urls) + 1) for number in range(len(urls))]
+    each = int(rate * (steady.WARM_SECONDS + seconds)) // len(urls) + 1
+    bodies = [await made.bodies(number, len(urls), each) for number in range(len(urls))]
     file = made.folder / "steady"
     file.write_bytes(b"\n".join(body for turn in zip(*bodies, strict=True) for body in turn))
     argv = [sys.executable, "-m", "benchmarks.steady", str(file), f"{rate:g}", str(seconds), *urls]
