@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -46,6 +46,13 @@ class _Told:
     """What is said when the database goes away now."""
 
     text: str = _AWAY
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        """Say of a commit that nobody knows what became of it, until it has succeeded."""
+        self.text = _UNKNOWN
+        yield
+        self.text = _AWAY
 
 
 class Database:
@@ -99,7 +106,10 @@ class Database:
     async def statements(self) -> AsyncIterator[Statements]:
         """Open a write transaction as `begin` does, for statements that are run again and again; errors as `begin`."""
         async with self._turn(), _mapped() as told, _writable(), self.engine.begin() as connection:
-            yield PlainStatements(connection) if self.is_sqlite else await DriverStatements.of(connection)
+            if self.is_sqlite:
+                yield PlainStatements(connection)
+            else:
+                yield await DriverStatements.of(connection, told.committing)
             if not self.is_sqlite:
                 told.text = _UNKNOWN
 

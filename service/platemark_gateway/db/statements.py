@@ -5,18 +5,22 @@ opens and commits the transaction, and tells the SQL, the types of values and wh
 does the rest on the driver's connection. SQLite has no round trips to save, and goes the usual way.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
 import psycopg
 from sqlalchemy import CompoundSelect, Executable, Select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
+_CHAIN: Final = "COMMIT AND CHAIN"
+Committing = Callable[[], AbstractContextManager[None]]
 Row = Sequence[Any]
 Query = Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
 Values = Mapping[str, Any]
@@ -38,6 +42,13 @@ class Statements(Protocol):
         """
         ...
 
+    async def commit_and_go_on(self) -> bool:
+        """Commit what was done and begin the next transaction, in one round trip; False, and nothing, where none can.
+
+        What was locked or read is not any more; settings of the transaction alone are gone.
+        """
+        ...
+
 
 class PlainStatements:
     """Statements that SQLAlchemy runs, on any database."""
@@ -51,6 +62,10 @@ class PlainStatements:
         """Return as `Statements`."""
         return list((await self._connection.execute(statement, dict(values))).all())
 
+    async def commit_and_go_on(self) -> bool:
+        """Return False: other writers of a file wait for this one to end."""
+        return False
+
     async def run_for_each(self, statement: Executable, rows: Sequence[Values]) -> int:
         """Run a statement with each row's values; return how many rows it changed in all."""
         return (await self._connection.execute(statement, [dict(row) for row in rows])).rowcount
@@ -61,17 +76,20 @@ class DriverStatements:
 
     arrays: Final = True
 
-    def __init__(self, connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(
+        self, connection: AsyncConnection, driver: psycopg.AsyncConnection[Any], committing: Committing
+    ) -> None:
         self._connection = connection
         self._driver = driver
+        self._committing = committing
 
     @classmethod
-    async def of(cls, connection: AsyncConnection) -> Self:
-        """Return those of a connection to PostgreSQL."""
+    async def of(cls, connection: AsyncConnection, committing: Committing = contextlib.nullcontext) -> Self:
+        """Return those of a connection to PostgreSQL; each commit of theirs is made within what `committing` opens."""
         driver = (await connection.get_raw_connection()).driver_connection
         if not isinstance(driver, psycopg.AsyncConnection):
             raise TypeError(f"a connection of psycopg is needed, not {type(driver).__name__}")
-        return cls(connection, driver)
+        return cls(connection, driver, committing)
 
     async def rows(self, statement: Query, values: Values) -> Sequence[Row]:
         """Return as `Statements`; errors as SQLAlchemy's own execution has them."""
@@ -82,10 +100,29 @@ class DriverStatements:
                 await cursor.execute(written.sql, sent)
                 return [written.read(row) for row in await cursor.fetchall()]
         except psycopg.Error as error:
-            is_lost = self._driver.closed or self._driver.broken
-            if is_lost:
-                await self._connection.invalidate(error)
-            raise _told(error, is_lost=is_lost) from error
+            raise await self._told(error) from error
+
+    async def commit_and_go_on(self) -> bool:
+        """Return as `Statements`; errors as SQLAlchemy's own commit has them."""
+        with self._committing():
+            try:
+                async with self._driver.cursor() as cursor:
+                    status = (await cursor.execute(_CHAIN, prepare=False)).statusmessage
+            except psycopg.Error as error:
+                raise await self._told(error) from error
+            # A transaction in which a statement failed is undone instead, without an error.
+            if status != "COMMIT":
+                raise InvalidRequestError(f"the database answered a commit with {status}")
+        return True
+
+    async def _told(self, error: psycopg.Error) -> BaseException:
+        """Return an error of the driver as SQLAlchemy tells it; a connection that is lost is given up."""
+        is_lost = self._driver.closed or self._driver.broken
+        if is_lost:
+            await self._connection.invalidate(error)
+        return DBAPIError.instance(
+            None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +172,3 @@ def _sends(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
 
 def _reads(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
     return kind.dialect_impl(dialect).result_processor(dialect, None)
-
-
-def _told(error: psycopg.Error, *, is_lost: bool) -> BaseException:
-    return DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost)

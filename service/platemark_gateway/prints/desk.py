@@ -16,6 +16,7 @@ from platemark.errors import PlatemarkError
 from platemark.protocol.units import Address, Digest32, TokenId
 from platemark.protocol.voucher import SignedRequest
 from platemark_gateway.container import Container
+from platemark_gateway.db.statements import Statements
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.prints import errors, service
 from platemark_gateway.prints.service import Answer, Counted, Order
@@ -30,6 +31,7 @@ _REMEMBERED_BLOCKS: Final = 1024
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+_Decided = list[Counted] | PlatemarkError
 _Waiting = tuple[Sequence[Order], asyncio.Future[list[Counted]]]
 
 
@@ -118,14 +120,18 @@ class Desk:
 
     async def _work(self) -> None:
         while self._queue:
-            await self._gather()
-            batch = [self._queue.popleft()]
-            size = len(batch[0][0])
-            while self._queue and size + len(self._queue[0][0]) <= MAX_BATCH:
-                batch.append(self._queue.popleft())
-                size += len(batch[-1][0])
-            self._waiting -= size
-            await self._commit(batch)
+            await self._commit(await self._next())
+
+    async def _next(self) -> list[_Waiting]:
+        """Return the next batch of those that wait."""
+        await self._gather()
+        batch = [self._queue.popleft()]
+        size = len(batch[0][0])
+        while self._queue and size + len(self._queue[0][0]) <= MAX_BATCH:
+            batch.append(self._queue.popleft())
+            size += len(batch[-1][0])
+        self._waiting -= size
+        return batch
 
     async def _gather(self) -> None:
         """Let what has arrived already join the batch: a transaction costs much, a turn of the loop next to nothing."""
@@ -135,27 +141,43 @@ class Desk:
             await asyncio.sleep(0)
             turns = _TURNS_WITHOUT_MORE if self._waiting > before else turns - 1
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
-        """Steps 4 to 7 for a batch; whoever asked learns of it after the commit."""
-        metrics, clock = self._container.metrics, self._container.clock
-        began = clock.monotonic()
+    async def _commit(self, batch: list[_Waiting], *, alone: bool = False) -> None:
+        """Steps 4 to 7 for a batch; whoever asked learns of it after the commit.
+
+        Where a commit can begin the next transaction, batches follow as long as anybody waits, unless it is `alone`.
+        """
+        clock = self._container.clock
         try:
             async with self._container.database.statements() as statements:
-                decided = await service.count(statements, self._container, [orders for orders, _ in batch])
-            metrics.commit_seconds.observe(clock.monotonic() - began)
-            metrics.batch_size.observe(sum(len(orders) for orders, _ in batch))
+                began = clock.monotonic()
+                decided = await self._counted(statements, batch)
+                while self._queue and not alone and await statements.commit_and_go_on():
+                    self._tell(batch, decided, began)
+                    batch, began = await self._next(), clock.monotonic()
+                    decided = await self._counted(statements, batch)
         except (IntegrityError, PlatemarkError) as error:
             if len(batch) > 1 and not isinstance(error, UnavailableError):
                 for waiting in batch:  # one of them must not spoil the others
-                    await self._commit([waiting])
+                    await self._commit([waiting], alone=True)
                 return
-            refusal = errors.print_id_used() if isinstance(error, IntegrityError) else error
-            decided = [refusal] * len(batch)
+            decided = [errors.print_id_used() if isinstance(error, IntegrityError) else error] * len(batch)
+            self._tell(batch, decided, None)
         except Exception as error:  # noqa: BLE001 (the clerk must outlive anything; each caller gets the error)
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
-            return
+        else:
+            self._tell(batch, decided, began)
+
+    async def _counted(self, statements: Statements, batch: list[_Waiting]) -> list[_Decided]:
+        return await service.count(statements, self._container, [orders for orders, _ in batch])
+
+    def _tell(self, batch: list[_Waiting], decided: Sequence[_Decided], began: float | None) -> None:
+        """Tell each who asked what was decided, and how long it took since `began`, if it was committed."""
+        metrics = self._container.metrics
+        if began is not None:
+            metrics.commit_seconds.observe(self._container.clock.monotonic() - began)
+            metrics.batch_size.observe(sum(len(orders) for orders, _ in batch))
         for (orders, future), outcome in zip(batch, decided, strict=True):
             metrics.redemptions.add("refused" if isinstance(outcome, PlatemarkError) else "answered", by=len(orders))
             if future.done():  # the caller went away; what is counted can be asked for again
