@@ -1,5 +1,8 @@
 """A gateway process is killed at each point of a redemption and of the log's growth; what comes back is exact."""
 
+import asyncio
+from collections.abc import Sequence
+
 import httpx
 import pytest
 from sqlalchemy import func, select
@@ -14,10 +17,12 @@ from platemark_gateway.models.token import Token
 from platemark_gateway.printlog import service as printlog
 from simulators.agent import Agent
 from simulators.counting import running, take_step
+from simulators.databases import DATABASES
 from simulators.gateway import SimulatedGateway
 from trusted import authorities
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+only_postgresql = pytest.mark.parametrize("gateway", DATABASES[1:], indirect=True)
 
 
 async def counted(gateway: SimulatedGateway) -> int:
@@ -92,6 +97,47 @@ async def test_a_kill_around_a_plates_commit_leaves_all_of_it_or_nothing(
     assert isinstance(releases, list)
     assert releases[0]["release"] == first["release"]
     assert await counted(gateway) == 2
+
+
+CROWD = 8
+"""Of agents that redeem at once."""
+
+
+async def releases_of_a_crowd(agents: Sequence[Agent], die_at: str | None) -> list[str | None]:
+    """Let each agent redeem in another process at once; return each one's release, None where it died before it."""
+    with running(agents[0].gateway, die_at=die_at) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=authorities()) as client:
+
+            async def redeem(agent: Agent) -> str | None:
+                try:
+                    answer = await client.post("/v1/prints", json=agent.body(agent.request(1)))
+                except httpx.TransportError:
+                    return None
+                assert answer.status_code == 200, answer.text
+                release: str = answer.json()["release"]
+                return release
+
+            return await asyncio.gather(*map(redeem, agents))
+
+
+@only_postgresql
+@pytest.mark.parametrize("number", range(3, 10))
+async def test_a_kill_among_batches_that_follow_each_other_loses_no_answer(
+    agent: Agent, gateway: SimulatedGateway, number: int
+) -> None:
+    agents = [Agent(gateway, agent.designer, salt=Digest32(bytes([salt] * 32))) for salt in range(1, CROWD + 1)]
+    for each in agents:
+        await each.reserved(prints=1)
+    releases = await releases_of_a_crowd(agents, f"batches {number}")
+    assert None in releases
+    known = await counted(gateway)
+    batches_before = (number - 1) // 4, (number - 1) // 3
+    assert batches_before[0] <= known <= 2 * batches_before[1], "three statements and, while others wait, a commit"
+    assert sum(release is not None for release in releases) <= known, "no key has left for what is not counted"
+    for each, release in zip(agents, releases, strict=True):
+        again = (await each.redeem(1))["release"]
+        assert release in (again, None)
+    assert await counted(gateway) == CROWD
 
 
 async def read_log(gateway: SimulatedGateway) -> LogReader:

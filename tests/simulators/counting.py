@@ -29,6 +29,7 @@ from platemark_gateway.chain.listening import listen, run_server
 from platemark_gateway.chain.submitter import Outbox
 from platemark_gateway.container import Container
 from platemark_gateway.db.session import Database
+from platemark_gateway.db.statements import DriverStatements
 from platemark_gateway.errors import UnavailableError
 from platemark_gateway.main import create_app
 from platemark_gateway.metrics import Metrics
@@ -36,7 +37,7 @@ from platemark_gateway.models.chain import ChainBlock, ChainProgress
 from platemark_gateway.models.registry import load_models
 from platemark_gateway.ports import BlockRef
 from platemark_gateway.printlog import service as printlog
-from platemark_gateway.prints import service
+from platemark_gateway.prints import desk, service
 from platemark_gateway.settings import Settings
 from platemark_gateway.vault.files import FileVault
 from simulators.blocks import MemoryBlocks
@@ -163,6 +164,8 @@ def _arm(container: Container, point: str | None) -> None:
             _die_at_answer(before=True)
         case "answered":
             _die_at_answer(before=False)
+        case "batches":
+            _die_among_small_batches(int(number))
         case "tiles":
             _die_after("write_tiles")
         case "head":
@@ -193,6 +196,25 @@ def _die_at_statement(container: Container, number: int) -> None:
 
     # Not SQLAlchemy's event: what counts prints passes it by.
     psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign]
+
+
+def _die_among_small_batches(number: int) -> None:
+    """Let batches be so small that they follow each other, and die before one of their statements or commits."""
+    desk.MAX_BATCH = 2  # type: ignore[misc]
+    count = 0
+
+    def counted(original: Any) -> Any:
+        async def run(*given: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                die()
+            return await original(*given)
+
+        return run
+
+    for name in ("rows", "commit_and_go_on"):
+        setattr(DriverStatements, name, counted(getattr(DriverStatements, name)))
 
 
 def _die_at_answer(*, before: bool) -> None:

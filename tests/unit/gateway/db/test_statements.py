@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, bindparam, func, insert, literal, select, text
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, ProgrammingError
 
 from platemark.protocol.units import Digest32, UnixSeconds
 from platemark_gateway.db import bulk
@@ -193,3 +193,72 @@ async def test_a_statement_that_is_called_off_leaves_no_transaction_behind(datab
             )
             == 1
         )
+
+
+def new(number: int) -> dict[Table, list[dict[str, object]]]:
+    return {NOTES: [{"id": number, "digest": None, "word": f"note {number}"}]}
+
+
+async def test_a_file_is_left_to_other_writers_with_each_commit(tmp_path: Path) -> None:
+    database = Database(await database_of("sqlite", tmp_path))
+    async with database.statements() as statements:
+        assert await statements.commit_and_go_on() is False
+    await database.close()
+
+
+@only_postgresql
+async def test_a_commit_that_goes_on_is_a_commit_and_what_follows_stands_alone(database: Database) -> None:
+    async with database.statements() as statements:
+        await bulk.update_and_insert(statements, INSERT, [{"id": 7}], new(9))
+        assert await words(database) == [FULL[4], None]
+        assert await statements.commit_and_go_on() is True
+        assert await words(database) == ["changed", None, "note 9"]
+        await bulk.update_and_insert(statements, INSERT, [], new(10))
+        assert await words(database) == ["changed", None, "note 9"]
+    assert await words(database) == ["changed", None, "note 9", "note 10"]
+
+    async def fail_after(number: int) -> None:
+        async with database.statements() as statements:
+            await bulk.update_and_insert(statements, INSERT, [], new(number))
+            await statements.commit_and_go_on()
+            await bulk.update_and_insert(statements, INSERT, [], new(number + 1))
+            await statements.rows(BROKEN, {"nought": 0})
+
+    with pytest.raises(Exception, match="division by zero"):
+        await fail_after(11)
+    assert (await words(database))[4:] == ["note 11"]
+
+
+@only_postgresql
+async def test_a_commit_after_a_statement_that_failed_is_an_error_and_not_a_silent_rollback(
+    database: Database,
+) -> None:
+    async def commit_all_the_same() -> None:
+        async with database.statements() as statements:
+            await bulk.update_and_insert(statements, INSERT, [], new(9))
+            with pytest.raises(Exception, match="division by zero"):
+                await statements.rows(BROKEN, {"nought": 0})
+            await statements.commit_and_go_on()
+
+    with pytest.raises(InvalidRequestError, match="answered a commit with ROLLBACK"):
+        await commit_all_the_same()
+    assert await words(database) == [FULL[4], None]
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    "when, told",
+    [("in it", "whether anything was changed shows when you ask again"), ("after it", "nothing was changed")],
+)
+async def test_a_connection_that_is_lost_in_a_commit_that_goes_on(database: Database, when: str, told: str) -> None:
+    async def cut_off() -> None:
+        async with database.statements() as statements:
+            ((own,),) = await statements.rows(OWN, {})
+            if when == "after it":
+                await statements.commit_and_go_on()
+            await end(database, own)
+            await statements.commit_and_go_on() if when == "in it" else await statements.rows(ALL, {"most": 0})
+
+    with pytest.raises(UnavailableError, match=told):
+        await cut_off()
+    assert len(await words(database)) == 2

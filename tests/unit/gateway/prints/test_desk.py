@@ -16,15 +16,16 @@ from platemark_gateway.prints import service
 from platemark_gateway.prints.desk import Desk
 from platemark_gateway.prints.service import Answer
 from simulators.agent import Agent
+from simulators.databases import DATABASES, database_of
 from simulators.gateway import SimulatedGateway, simulated_gateway
 from simulators.people import Designer
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[SimulatedGateway]:
-    async with simulated_gateway(tmp_path) as made:
+@pytest.fixture(params=DATABASES)
+async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SimulatedGateway]:
+    async with simulated_gateway(tmp_path, database_url=await database_of(request.param, tmp_path)) as made:
         assert await open_log(made.container) is None
         yield made
 
