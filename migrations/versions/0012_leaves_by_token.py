@@ -10,7 +10,6 @@ Revision: 0012, after 0011.
 
 from collections.abc import Sequence
 
-import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0012"
@@ -25,9 +24,7 @@ OF_ALL = {table: f"uq_{table}_leaf_hash" for table in ("prints", "print_outcomes
 def upgrade() -> None:
     """Make the index by token, and remove those over all leaves."""
     if op.get_bind().dialect.name == "postgresql":
-        made = sa.inspect(op.get_bind()).get_indexes("log_entries")
-        if UNIQUE not in [each["name"] for each in made]:
-            op.create_index(UNIQUE, "log_entries", ["token_id", "leaf_hash"], unique=True)
+        op.create_index(UNIQUE, "log_entries", ["token_id", "leaf_hash"], unique=True, if_not_exists=True)
         op.execute(f"ALTER TABLE log_entries ADD CONSTRAINT {UNIQUE} UNIQUE USING INDEX {UNIQUE}")
     else:
         with op.batch_alter_table("log_entries") as table:

@@ -109,6 +109,30 @@ async def test_a_database_that_is_at_the_newest_revision_is_only_read(
     await migrations.upgrade(empty_database)
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+async def test_the_index_of_leaves_may_be_made_before_its_migration(empty_database: Database) -> None:
+    await migrations.upgrade(empty_database, "0011")
+    async with empty_database.begin() as session:
+        await session.execute(
+            text("CREATE UNIQUE INDEX uq_log_entries_token_id_leaf_hash ON log_entries (token_id, leaf_hash)")
+        )
+    await migrations.upgrade(empty_database)
+    found = await in_sync(empty_database, schema)
+    assert [each["column_names"] for each in found["log_entries"]["unique"]] == [
+        ["position"],
+        ["token_id", "leaf_hash"],
+    ]
+
+
+def test_revisions_for_postgresql_can_be_written_down_as_sql(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATEMARK_GATEWAY_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    command.upgrade(migrations.config(), "head", sql=True)
+    assert f"SET version_num='{migrations.newest()}'" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("statement", ["UPDATE audit_entries SET actor = 'x'", "DELETE FROM audit_entries"])
 async def test_the_audit_table_only_grows(empty_database: Database, statement: str) -> None:
     await migrations.upgrade(empty_database)
