@@ -10,7 +10,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from platemark_gateway.db.migrations import included, rendered, take_lock
+from platemark_gateway.db.migrations import check_keys, included, rendered, take_lock
 from platemark_gateway.db.session import Database
 from platemark_gateway.models.base import Base
 from platemark_gateway.models.registry import load_models
@@ -33,13 +33,14 @@ def run(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+        check_keys(connection)
 
 
 async def run_alone() -> None:
     """Open the database that the environment names."""
     database = Database(os.environ["PLATEMARK_GATEWAY_DATABASE_URL"])
     try:
-        async with database.engine.begin() as connection:
+        async with database.connect() as connection:
             await connection.run_sync(run)
     finally:
         await database.close()

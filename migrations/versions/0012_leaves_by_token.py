@@ -2,7 +2,7 @@
 
 A leaf's entry names its token, so that two equal leaves are of one token. An index over all leaves is written at a
 random place for each print, which costs a database of millions of prints a third of its rate. Whoever has so many
-that the new index takes longer than a statement may makes it first: `CREATE UNIQUE INDEX CONCURRENTLY
+that gateways must not wait while it is made makes it first: `CREATE UNIQUE INDEX CONCURRENTLY
 uq_log_entries_token_id_leaf_hash ON log_entries (token_id, leaf_hash)`.
 
 Revision: 0012, after 0011.
@@ -21,8 +21,14 @@ UNIQUE = "uq_log_entries_token_id_leaf_hash"
 OF_ALL = {table: f"uq_{table}_leaf_hash" for table in ("prints", "print_outcomes", "log_entries")}
 
 
+# In the order in which gateways use them: one that counts meanwhile and this would wait for each other otherwise.
+LOCK = "LOCK TABLE tokens, prints, print_outcomes, log_entries IN ACCESS EXCLUSIVE MODE"
+
+
 def upgrade() -> None:
     """Make the index by token, and remove those over all leaves."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(LOCK)
     if op.get_bind().dialect.name == "postgresql":
         op.create_index(UNIQUE, "log_entries", ["token_id", "leaf_hash"], unique=True, if_not_exists=True)
         op.execute(f"ALTER TABLE log_entries ADD CONSTRAINT {UNIQUE} UNIQUE USING INDEX {UNIQUE}")
@@ -37,6 +43,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Make those over all leaves again."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(LOCK)
     for name, constraint in OF_ALL.items():
         with op.batch_alter_table(name) as table:
             table.create_unique_constraint(constraint, ["leaf_hash"])

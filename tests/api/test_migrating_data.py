@@ -120,7 +120,12 @@ async def test_an_entry_is_in_the_log_once(worked: SimulatedGateway) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_migration_that_leaves_a_row_without_its_parent_is_undone(worked: SimulatedGateway) -> None:
     database = worked.container.database
+
+    def lose_prints(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM prints"))
+        migrations.check_keys(connection)
+
     before = await at(database, rows_of)
     with pytest.raises(IntegrityError, match="a row of print_outcomes points nowhere"):
-        await at(database, lambda connection: connection.execute(text("DELETE FROM prints")))
+        await at(database, lose_prints)
     assert await at(database, rows_of) == before

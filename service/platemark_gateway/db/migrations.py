@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Connection, TypeDecorator, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from platemark.errors import LocalError
 from platemark_gateway import telemetry
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOCK: Final = "migrations"
 _VERSIONS: Final = "alembic_version"
+_KEY_CHECK: Final = text("PRAGMA foreign_key_check")
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parents[1] / "migrations")
 """In a wheel the revisions lie inside the package; in the repository beside the distributions."""
@@ -58,6 +60,18 @@ def _upgrade(connection: Connection, revision: str) -> None:
         telemetry.log().warning("database.newer", revision=found)
         return
     command.upgrade(config(connection), revision)
+
+
+def check_keys(connection: Connection) -> None:
+    """Pass when each row of SQLite has those that it points to; elsewhere foreign keys never rest.
+
+    Errors: IntegrityError.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.execute(_KEY_CHECK).first()
+    if broken is not None:
+        raise IntegrityError(str(_KEY_CHECK), None, ValueError(f"a row of {broken[0]} points nowhere"))
 
 
 def found_in(connection: Connection) -> str | None:

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import psycopg
 from fastapi import Depends, Request
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
@@ -36,7 +35,6 @@ _NO_STATEMENT: Final = "26000"
 _NOT_SUPPORTED: Final = "0A000"
 _PLAN_CHECK: Final = "RevalidateCachedQuery"
 """Where in PostgreSQL 'cached plan must not change result type' comes from; its texts are in any language."""
-_KEY_CHECK: Final = text("PRAGMA foreign_key_check")
 _AWAY: Final = "the database cannot be reached; nothing was changed"
 _UNKNOWN: Final = "the database went away while it committed; whether anything was changed shows when you ask again"
 
@@ -123,8 +121,8 @@ class Database:
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection in a transaction of its own, as migrations need; errors as `begin`.
 
-        SQLite changes a table by making it anew, which foreign keys would refuse: they rest, and are checked at the
-        end of the transaction.
+        SQLite changes a table by making it anew, which foreign keys would refuse: they rest, until somebody checks
+        them (`migrations.check_keys`).
         """
         async with (
             _mapped(),
@@ -133,8 +131,6 @@ class Database:
             connection.begin(),
         ):
             yield connection
-            if self.is_sqlite and (broken := (await connection.execute(_KEY_CHECK)).first()) is not None:
-                raise IntegrityError(str(_KEY_CHECK), None, ValueError(f"a row of {broken[0]} points nowhere"))
 
     @contextlib.asynccontextmanager
     async def _resting_keys(self, connection: AsyncConnection) -> AsyncIterator[None]:
@@ -181,6 +177,8 @@ async def _mapped() -> AsyncIterator[_Told]:
         if error.connection_invalidated:
             raise UnavailableError(told.text, code="database-unreachable") from error
         if _lost_its_plan(error):
+            if told.text is _UNKNOWN:
+                raise UnavailableError(told.text, code="database-unreachable") from error
             raise _refused(error, "the database changed under a prepared statement", code="database-changed") from error
         raise
 

@@ -24,6 +24,8 @@ from platemark_gateway.prints.service import Answer, Counted, Order
 MAX_BATCH: Final = 64
 MAX_WAITING: Final = 1024
 """Redemptions that may wait for the batch that is being committed."""
+_MOST_FOLLOWING: Final = 64
+"""Batches on one connection: whoever pools or switches servers behind it waits for its last commit."""
 _TURNS_WITHOUT_MORE: Final = 3
 """Of the loop: one in which the last batch is answered, one that reads what came meanwhile, one that checks it."""
 _REMEMBERED_AGENTS: Final = 4096
@@ -144,14 +146,16 @@ class Desk:
     async def _commit(self, batch: list[_Waiting], *, alone: bool = False) -> None:
         """Steps 4 to 7 for a batch; whoever asked learns of it after the commit.
 
-        Where a commit can begin the next transaction, batches follow as long as anybody waits, unless it is `alone`.
+        Where a commit can begin the next transaction, others follow while anybody waits, unless it is to be `alone`.
         """
         clock = self._container.clock
+        following = 0 if alone else _MOST_FOLLOWING
+        began = clock.monotonic()
         try:
             async with self._container.database.statements() as statements:
-                began = clock.monotonic()
                 decided = await self._counted(statements, batch)
-                while self._queue and not alone and await statements.commit_and_go_on():
+                while self._queue and following and await statements.commit_and_go_on():
+                    following -= 1
                     self._tell(batch, decided, began)
                     batch, began = await self._next(), clock.monotonic()
                     decided = await self._counted(statements, batch)

@@ -125,6 +125,37 @@ async def test_the_index_of_leaves_may_be_made_before_its_migration(empty_databa
     ]
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("empty_database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("way", ["up", "down"])
+async def test_tables_of_prints_are_changed_between_two_batches_of_a_gateway(
+    empty_database: Database, way: str
+) -> None:
+    """What counts reads all of these tables before it writes: a change that locks them one by one would meet it."""
+    await migrations.upgrade(empty_database, "0011" if way == "up" else "0012")
+
+    async def migrate() -> None:
+        async with empty_database.connect() as connection:
+            step = command.upgrade if way == "up" else command.downgrade
+            await connection.run_sync(lambda found: step(migrations.config(found), "0012" if way == "up" else "0011"))
+
+    async with empty_database.begin() as session:
+        await session.execute(text("SELECT token_id FROM tokens FOR NO KEY UPDATE"))
+        await session.execute(text("SELECT (SELECT count(*) FROM prints), (SELECT count(*) FROM log_entries)"))
+        migrating = asyncio.create_task(migrate())
+        while not await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.01)
+        await session.execute(
+            text(
+                "INSERT INTO log_entries (id, kind, token_id, entry, leaf_hash, created_at)"
+                " VALUES (1, 1, '\\x01', '\\x02', '\\x03', 1)"
+            )
+        )
+    await migrating
+    async with empty_database.read() as reading:
+        assert await reading.scalar(text("SELECT count(*) FROM log_entries")) == 1
+
+
 def test_revisions_for_postgresql_can_be_written_down_as_sql(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
