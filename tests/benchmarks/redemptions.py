@@ -136,7 +136,7 @@ _FILL: Final = (
     # Tokens of the past, numbered after those that are there; each has `each` prints, the last one fewer.
     """
     CREATE TEMPORARY TABLE past ON COMMIT PRESERVE ROWS AS
-      SELECT sha256(decode(md5(number::text || random()::text), 'hex')) AS token_id,
+      SELECT sha256({random}) AS token_id,
         least({each}, missing - (number - 1) * {each})::int AS prints
       FROM (SELECT greatest({prints} - count(*), 0) AS missing FROM prints) AS known,
         generate_series(1, ceil(missing / {each}.0)::bigint) AS number

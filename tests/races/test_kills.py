@@ -103,7 +103,7 @@ CROWD = 8
 """Of agents that redeem at once."""
 
 
-async def releases_of_a_crowd(agents: Sequence[Agent], die_at: str | None) -> list[str | None]:
+async def releases_of_a_crowd(agents: Sequence[Agent], die_at: str) -> list[str | None]:
     """Let each agent redeem in another process at once; return each one's release, None where it died before it."""
     with running(agents[0].gateway, die_at=die_at) as url:
         async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=authorities()) as client:

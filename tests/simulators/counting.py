@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,8 @@ def _arm(container: Container, point: str | None) -> None:
             raise AssertionError(point)
 
 
-def _die_at_statement(container: Container, number: int) -> None:
+def _dying(number: int) -> Callable[..., None]:
+    """Return what dies when it is called for the `number`th time."""
     count = 0
 
     def before(*_: Any) -> None:
@@ -185,36 +186,35 @@ def _die_at_statement(container: Container, number: int) -> None:
         if count == number:
             die()
 
+    return before
+
+
+def _die_before(before: Callable[..., None], owner: type, *names: str) -> None:
+    """Call `before` ahead of each of those coroutine methods."""
+
+    def told(original: Any) -> Any:
+        async def run(*given: Any, **named: Any) -> Any:
+            before()
+            return await original(*given, **named)
+
+        return run
+
+    for name in names:
+        setattr(owner, name, told(getattr(owner, name)))
+
+
+def _die_at_statement(container: Container, number: int) -> None:
     if container.database.is_sqlite:
-        event.listen(container.database.engine.sync_engine, "before_cursor_execute", before)
+        event.listen(container.database.engine.sync_engine, "before_cursor_execute", _dying(number))
         return
-    execute = psycopg.AsyncCursor.execute
-
-    async def counted(*given: Any, **named: Any) -> Any:
-        before()
-        return await execute(*given, **named)
-
     # Not SQLAlchemy's event: what counts prints passes it by.
-    psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign]
+    _die_before(_dying(number), psycopg.AsyncCursor, "execute")
 
 
 def _die_among_small_batches(number: int) -> None:
     """Let batches be so small that they follow each other, and die before one of their statements or commits."""
-    desk.MAX_BATCH = 2  # type: ignore[misc]
-    count = 0
-
-    def counted(original: Any) -> Any:
-        async def run(*given: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == number:
-                die()
-            return await original(*given)
-
-        return run
-
-    for name in ("rows", "commit_and_go_on"):
-        setattr(DriverStatements, name, counted(getattr(DriverStatements, name)))
+    desk.MAX_BATCH = 2  # type: ignore[misc]  # a constant to all but this process, which is to die
+    _die_before(_dying(number), DriverStatements, "rows", "commit_and_go_on")
 
 
 def _die_at_answer(*, before: bool) -> None:

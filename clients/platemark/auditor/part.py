@@ -38,7 +38,6 @@ from platemark.verify.voucher import check_permission
 _CHAIN: Final = "chain"
 _LOG: Final = "tiles"
 _PASSPORT: Final = "passport"
-_BLOCKS: Final = "blocks"
 HOLDS_BY_ITSELF: Final = "holds by itself"
 """What is told in place of "valid" where no chain was asked: a recall, for one, is not known then."""
 

@@ -108,7 +108,6 @@ class Database:
                 yield PlainStatements(connection)
             else:
                 yield await DriverStatements.of(connection, told.committing)
-            if not self.is_sqlite:
                 told.text = _UNKNOWN
 
     @contextlib.asynccontextmanager
@@ -174,11 +173,10 @@ async def _mapped() -> AsyncIterator[_Told]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise UnavailableError(told.text, code="database-unreachable") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        has_lost_plan = _lost_its_plan(error)
+        if error.connection_invalidated or (has_lost_plan and told.text is _UNKNOWN):
             raise UnavailableError(told.text, code="database-unreachable") from error
-        if _lost_its_plan(error):
-            if told.text is _UNKNOWN:
-                raise UnavailableError(told.text, code="database-unreachable") from error
+        if has_lost_plan:
             raise _refused(error, "the database changed under a prepared statement", code="database-changed") from error
         raise
 

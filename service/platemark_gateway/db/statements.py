@@ -5,7 +5,6 @@ opens and commits the transaction, and tells the SQL, the types of values and wh
 does the rest on the driver's connection. SQLite has no round trips to save, and goes the usual way.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -84,7 +83,7 @@ class DriverStatements:
         self._committing = committing
 
     @classmethod
-    async def of(cls, connection: AsyncConnection, committing: Committing = contextlib.nullcontext) -> Self:
+    async def of(cls, connection: AsyncConnection, committing: Committing) -> Self:
         """Return those of a connection to PostgreSQL; each commit of theirs is made within what `committing` opens."""
         driver = (await connection.get_raw_connection()).driver_connection
         if not isinstance(driver, psycopg.AsyncConnection):
